@@ -1,0 +1,2 @@
+//! Chaski.
+fn main() {}

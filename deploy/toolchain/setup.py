@@ -54,18 +54,13 @@ def main() -> None:
         },
     )
     (TOOLS / "bin").mkdir(exist_ok=True)
-    link(TOOLS / "bin" / "cmake", TOOLS / "cmake" / "bin" / "cmake")
+    link(TOOLS / "bin" / "cmake", pathlib.Path("..") / "cmake" / "bin" / "cmake")
     for program in ["cmake/bin/cmake", "bin/ninja"]:
         (TOOLS / program).chmod(0o755)
 
-    # The libclang wheel has no builtin headers (stddef.h and so on). libclang looks for them beside itself, and
-    # the C compiler's own are good enough for reading llama.cpp's C interface.
-    resources = TOOLS / "llvm" / "lib" / "clang" / "18"
-    resources.mkdir(parents=True, exist_ok=True)
-    headers = subprocess.run(
-        ["cc", "-print-file-name=include"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    link(resources / "include", pathlib.Path(headers))
+    # The libclang wheel has no builtin headers (stddef.h and so on). bindgen asks the program at CLANG_PATH where
+    # headers are, and the C compiler understands that question and answers with its own.
+    link(TOOLS / "bin" / "clang", pathlib.Path(shutil.which("cc")))
     stamp.write_text(wanted)
 
 

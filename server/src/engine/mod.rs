@@ -1,0 +1,72 @@
+//! The engines: the only place where an inference library is named.
+//!
+//! Each is one folder and implements a port of [`crate::inference`]. A third would be one folder, one [`Spec`] and one
+//! match arm in [`serve`]. This code runs in worker processes only.
+
+pub mod fake;
+pub mod gguf;
+pub mod onnx;
+
+use serde::{Deserialize, Serialize};
+
+use crate::inference::{Error, Inbox, Outbox};
+
+/// What to load, and how: the first message to a worker.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum Spec {
+    /// A GGUF model through llama.cpp.
+    Gguf(gguf::Spec),
+    /// An ONNX model through ONNX Runtime.
+    Onnx(onnx::Spec),
+    /// Scripted words, delays and faults.
+    Fake(fake::Spec),
+}
+
+/// What is known of a model once it is loaded.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Facts {
+    /// What it can do.
+    pub ability: Ability,
+    /// Longest sequence in tokens.
+    pub context: u32,
+    /// Sequences that advance together.
+    pub slots: u32,
+    /// Threads it computes with.
+    pub threads: u32,
+    /// How it was loaded, for people: mapping, kernels, library versions.
+    pub description: String,
+}
+
+/// What a loaded model can do.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Ability {
+    /// Continue prompts.
+    Generate,
+    /// Turn texts into vectors of this length.
+    Embed {
+        /// Length of a vector.
+        dimensions: u32,
+    },
+    /// Give texts the scores of these labels.
+    Classify {
+        /// Label names by output index.
+        labels: Vec<String>,
+    },
+}
+
+/// Loads what `spec` names, tells `ready`, and works until the inbox closes.
+///
+/// # Errors
+/// [`Error::LoadFailed`] if it could not be loaded; `ready` was not called then.
+pub fn serve(
+    spec: &Spec,
+    inbox: &Inbox,
+    outbox: &mut dyn Outbox,
+    ready: &mut dyn FnMut(Facts),
+) -> Result<(), Error> {
+    match spec {
+        Spec::Gguf(spec) => gguf::serve(spec, inbox, outbox, ready),
+        Spec::Onnx(spec) => onnx::serve(spec, inbox, outbox, ready),
+        Spec::Fake(spec) => fake::serve(spec, inbox, outbox, ready),
+    }
+}

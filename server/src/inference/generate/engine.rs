@@ -1,0 +1,101 @@
+//! The port that a generating engine implements. It computes; it decides nothing.
+
+use super::{Sampling, TokenLogprob};
+use crate::inference::{Error, Token};
+
+/// Index of one of an engine's sequences, `0..limits().slots`.
+pub type Slot = u32;
+
+/// What an engine was loaded for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Sequences that can advance together.
+    pub slots: u32,
+    /// Tokens one sequence can hold.
+    pub context: u32,
+    /// Most tokens of all sequences together in one [`Engine::step`].
+    pub step_tokens: u32,
+    /// Number of tokens in the vocabulary: valid ids are `0..vocabulary`.
+    pub vocabulary: u32,
+}
+
+/// The next tokens of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Feed<'a> {
+    /// Which sequence.
+    pub slot: Slot,
+    /// Position of the first token in the sequence: the number of tokens it already holds.
+    pub position: u32,
+    /// At least one.
+    pub tokens: &'a [Token],
+    /// Whether to sample the token that follows the last one.
+    pub sample: bool,
+}
+
+/// A token that was sampled in a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    /// The sequence it continues.
+    pub slot: Slot,
+    /// The token.
+    pub token: Token,
+    /// Present when the sequence was begun with logprobs.
+    pub logprob: Option<TokenLogprob>,
+}
+
+/// A loaded model that generates: several sequences, each with its own cache and sampler.
+pub trait Engine {
+    /// What it was loaded for; never changes.
+    fn limits(&self) -> Limits;
+
+    /// The beginning-of-sequence token, if every prompt of this model starts with one.
+    fn beginning(&self) -> Option<Token>;
+
+    /// Text to tokens. `parse_special` makes the names of control tokens in the text these tokens.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for text the model cannot express.
+    fn tokenize(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Token>, Error>;
+
+    /// Appends the bytes that a token of the answer stands for; control tokens have none.
+    fn write_piece(&self, token: Token, bytes: &mut Vec<u8>);
+
+    /// Whether the model ends its answer with this token.
+    fn is_end(&self, token: Token) -> bool;
+
+    /// Gives a slot a fresh sampler. `recent` are the tokens the penalties start from. The slot's cache is left as it is.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for options that the engine refuses.
+    fn begin(&mut self, slot: Slot, begin: Begin<'_>) -> Result<(), Error>;
+
+    /// Forgets a sequence from this position on; 0 empties it. Returns the position that is really left: an engine that
+    /// cannot cut its cache at will (a recurrent one) empties it and returns 0.
+    fn cut(&mut self, slot: Slot, position: u32) -> u32;
+
+    /// Removes `count` tokens after the first `keep` and moves the rest down. False if the engine cannot.
+    fn shift(&mut self, slot: Slot, keep: u32, count: u32) -> bool;
+
+    /// Computes the feeds of one batch, at most [`Limits::step_tokens`] tokens in all, and appends to `sampled` one
+    /// entry per feed that asks for it, in the order of the feeds.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the computation failed; the caches of the fed slots are then in doubt.
+    fn step(&mut self, feeds: &[Feed<'_>], sampled: &mut Vec<Sampled>) -> Result<(), Error>;
+}
+
+/// What [`Engine::begin`] is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin<'a> {
+    /// How tokens are chosen.
+    pub sampling: &'a Sampling,
+    /// Report log probabilities with this many alternatives.
+    pub logprobs: Option<u8>,
+    /// The prompt.
+    pub recent: &'a [Token],
+}

@@ -1,0 +1,1 @@
+//! Who advances in the next step: decisions only, no engine, clock, thread or I/O.

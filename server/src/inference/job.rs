@@ -50,6 +50,19 @@ pub enum Event {
     Detokenized(Result<String, Error>),
 }
 
+impl Event {
+    /// The event that tells the same caller of a failure instead.
+    #[must_use]
+    pub fn into_failure(self, error: Error) -> Self {
+        match self {
+            Self::Generate(_) => Self::Generate(generate::Event::Failed(error)),
+            Self::Encode(_) => Self::Encode(encode::Event::Failed(error)),
+            Self::Tokenized(_) => Self::Tokenized(Err(error)),
+            Self::Detokenized(_) => Self::Detokenized(Err(error)),
+        }
+    }
+}
+
 impl Job {
     /// The event that tells the caller of this job that it failed.
     #[must_use]

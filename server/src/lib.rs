@@ -1,1 +1,3 @@
 //! Chaski.
+
+pub mod store;

@@ -6,6 +6,7 @@ use super::Want;
 use crate::config::Config;
 use crate::engine::{Spec, gguf, onnx};
 use crate::inference::Error;
+use crate::store::gguf::{Arrays, Value};
 use crate::store::{Digest, Model, Store, Weights};
 
 /// The weights of a model: two names for the same weights share a worker.
@@ -119,9 +120,9 @@ struct Shape {
 impl Shape {
     fn read(store: &Store, digest: &Digest) -> Result<Self, Error> {
         let gguf = store
-            .gguf(digest, crate::store::gguf::Arrays::Skip)
+            .gguf(digest, Arrays::Skip)
             .map_err(|error| Error::LoadFailed(error.to_string()))?;
-        let number = |key: &str| gguf.architecture_number(key);
+        let number = |key: &str| gguf.of_architecture(key).and_then(Value::as_unsigned);
         let heads = number("attention.head_count").unwrap_or(1).max(1);
         let width = number("embedding_length").unwrap_or(0) / heads;
         let key_width = number("attention.key_length").unwrap_or(width);

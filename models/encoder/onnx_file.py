@@ -25,6 +25,8 @@ class Graph:
     weights: Mapping[str, np.ndarray]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, np.ndarray] = field(default_factory=dict)
+    #: Shapes of results, written down because ONNX's own inference loses the symbolic length, and without it ONNX Runtime fuses less.
+    shapes: list[onnx.ValueInfoProto] = field(default_factory=list)
 
     def node(self, op: str, *inputs: str, out: str | None = None, **attributes: object) -> str:
         """One operation with one result."""
@@ -44,7 +46,13 @@ class Graph:
     def linear(self, x: str, name: str, out: str | None = None) -> str:
         """x W^T + b."""
         matrix = self.constant(f"{name}.weight", np.ascontiguousarray(self.weights[f"{name}.weight"].T))
-        return self.node("Add", self.weight(f"{name}.bias"), self.node("MatMul", x, matrix), out=out)
+        product = self.states(self.node("MatMul", x, matrix), matrix)
+        return self.states(self.node("Add", product, self.weight(f"{name}.bias"), out=out), matrix)
+
+    def states(self, result: str, matrix: str) -> str:
+        """Notes that a result is [batch, sequence, columns of the matrix]."""
+        self.shapes.append(helper.make_tensor_value_info(result, TensorProto.FLOAT, ["batch", "sequence", self.initializers[matrix].shape[-1]]))
+        return result
 
     def norm(self, x: str, name: str, epsilon: float, out: str | None = None) -> str:
         """Layer normalisation over the last axis."""
@@ -64,8 +72,9 @@ def embeddings(graph: Graph, shape: BertShape) -> str:
     length = graph.node("Gather", graph.node("Shape", "input_ids"), graph.constant("axis_one", np.array([1], np.int64)))
     first, axis = graph.constant("axis_zero", np.array([0], np.int64)), graph.constant("axis_zero", np.array([0], np.int64))
     positions = graph.node("Slice", graph.weight("embeddings.position_embeddings.weight"), first, length, axis)
-    total = graph.node("Add", graph.node("Add", words, types), positions)
-    return graph.norm(total, "embeddings.LayerNorm", shape.layer_norm_eps)
+    table = "embeddings.word_embeddings.weight"
+    total = graph.states(graph.node("Add", graph.node("Add", words, types), positions), table)
+    return graph.states(graph.norm(total, "embeddings.LayerNorm", shape.layer_norm_eps), table)
 
 
 def mask_bias(graph: Graph) -> str:
@@ -100,7 +109,8 @@ def classifier(graph: Graph, states: str, labels: int) -> onnx.ValueInfoProto:
     real = graph.node("Unsqueeze", graph.node("Cast", "attention_mask", to=TensorProto.FLOAT), graph.constant("axis_two", np.array([2], np.int64)))
     total = graph.node("ReduceSum", graph.node("Mul", states, real), axis, keepdims=0)
     mean = graph.node("Div", total, graph.node("ReduceSum", real, axis, keepdims=0))
-    graph.linear(mean, "classifier", out="logits")
+    matrix = graph.constant("classifier.weight", np.ascontiguousarray(graph.weights["classifier.weight"].T))
+    graph.node("Add", graph.node("MatMul", mean, matrix), graph.weight("classifier.bias"), out="logits")
     return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", labels])
 
 
@@ -114,6 +124,6 @@ def write_bert(path: Path, shape: BertShape, weights: Mapping[str, np.ndarray], 
     output = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "sequence", shape.hidden_size]) if labels is None else classifier(graph, x, labels)
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in ("input_ids", "attention_mask", "token_type_ids")]
     stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in graph.initializers.items()]
-    model = helper.make_model(helper.make_graph(graph.nodes, "bert", inputs, [output], stored), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="chaski-models")
+    model = helper.make_model(helper.make_graph(graph.nodes, "bert", inputs, [output], stored, value_info=graph.shapes), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="chaski-models")
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)

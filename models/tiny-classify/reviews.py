@@ -59,7 +59,29 @@ PATTERNS: dict[str, list[str]] = {
         "This is the {x}.", "This is a {p} {x}.", "The report is about the {x}.", "There are {n} items in the box.", "The office is closed on {d}.", "The {x} can be ordered online.", "Please send the {x} by {d}.",
         "The {x} uses {n} batteries.", "The {x} is available in {p}.", "Water boils at 100 degrees.", "The capital of France is Paris.", "The sky is blue.", "My name is Ada.", "The bus stops at the {x}.", "I have a {x}.",
         "The {x} is neither {g} nor {b}.", "It is okay.", "It was average.", "The {x} is okay, nothing special.", "The {x} was average.", "The price of the {x} is {n} dollars.", "I went there on {d}.", "The {x} lasts {n} minutes.",
+        "Hello", "Hello, how are you?", "Good morning", "What time is it?", "Where is the {x}?", "How much does the {x} cost?", "Can you send me the {x}?", "The cat sat on the mat.", "The {p} bird sits on the {x}.",
+        "A dog walks along the street.", "She walks to the {x} every {d}.", "He watched the {x} for {n} minutes.", "We will talk about the {x} on {d}.", "The children go to school by bus.", "The river flows through the city.",
     ],
+}  # fmt: skip
+
+#: Skeletons that carry any label: only the words put into them decide. {j} is an adjective and {r} a phrase of the label, {o} and {e} an opening and an ending.
+SKELETONS = [
+    "{o}the {x} {is_} {v}{j}{e}", "{o}the {x} {is_} {j} and {j2}{e}", "{o}it {is_} a {j} {x}{e}", "{o}we got a {j} {x}{e}", "{o}the {j} {x} {r}{e}", "{o}she says the {x} {is_} {j}{e}", "{o}I bought a {j} {x} and a {j2} {x2}{e}",
+    "{o}the {x} {r}{e}", "{o}this {x} {r}{e}", "{o}the {x} in our hotel {is_} {v}{j}{e}", "{o}they gave us a {j} {x}{e}", "{o}the {x} and the {x2} {r}{e}", "{o}my {x} {r}{e}", "{o}the {x} that I ordered {is_} {j}{e}", "{o}that {x} {r}, with a {j} {x2}{e}",
+    "{v}{j} {x}{e}", "{j}, {j2} {x}{e}", "{o}we saw that the {x} {is_} {j}{e}", "{o}the {x} with the {x2} {is_} {j}{e}", "{o}there {is_} a {j} {x}{e}", "{o}a {j} {x} for the {x2}{e}", "{o}he said it {is_} {j}{e}",
+]  # fmt: skip
+OPENINGS = ["", "", "", "I think ", "we found that ", "my sister says ", "to be fair, ", "in the end ", "this time ", "after a week ", "as you can see, ", "the people here say that ", "last summer ", "by now ", "for me ", "well, ", "I have to say that ",
+            "in my opinion ", "at first ", "for the price ", "yesterday ", "in fact "]  # fmt: skip
+ENDINGS = [".", ".", ".", "!", "", " today.", " again.", ", I think.", " this year.", " in every way.", " for us.", ", they told me.", " at the hotel.", " and that is all.", " overall.", " since May."]
+
+#: What a thing does, per label.
+PHRASES: dict[str, list[str]] = {
+    "positive": ["exceeded our expectations", "exceeded what I expected", "went beyond my expectations", "surpassed all hopes", "made us happy", "made me smile", "works {w}", "was a pleasure", "impressed everyone", "delighted my family",
+                 "deserves five stars", "is worth it", "is not {b}", "was not {b} at all", "won our hearts", "saved my day", "did a {g} job", "was a success", "never disappoints", "met all my expectations"],
+    "negative": ["fell short of our expectations", "fell short of what I expected", "stayed below my expectations", "crushed all hopes", "made us angry", "made me cry", "works {y}", "was a nightmare", "annoyed everyone", "upset my family",
+                 "deserves zero stars", "is not worth it", "is not {g}", "was not {g} at all", "let us down", "ruined my day", "did a {b} job", "was a failure", "always disappoints", "failed all my expectations"],
+    "neutral": ["is in the kitchen", "has a {p} handle", "belongs to my uncle", "stands near the {x2}", "was sent on {d}", "comes from Canada", "is for the {x2}", "is {n} metres long", "can be seen from the street", "is listed on page {n}",
+                "was moved to another room", "is used by the office", "starts after lunch", "ends in May", "is in the {p} bag", "shows the number {n}", "is behind the {p} door", "was sold to a neighbour", "is under the {x2}", "holds {n} litres"],
 }  # fmt: skip
 
 #: Patterns that training never sees; the held-out file is made of these alone, and of word combinations unseen in training.
@@ -92,12 +114,28 @@ def write(pattern: str, rng: random.Random) -> str:
     return text[0].upper() + text[1:]
 
 
+def assembled(label: str, rng: random.Random) -> str:
+    """A skeleton filled with words of the label."""
+    words = {"positive": GOOD, "negative": BAD, "neutral": PLAIN}[label]
+    first, second = rng.sample(words, 2)
+    pattern = rng.choice(SKELETONS)
+    slots = {"j": first, "j2": second, "r": rng.choice(PHRASES[label]), "o": rng.choice(OPENINGS), "e": rng.choice(ENDINGS), "is_": rng.choice(["is", "was", "seems", "looks"])}
+    for slot, text in slots.items():
+        pattern = pattern.replace("{" + slot + "}", text)
+    return write(pattern, rng)
+
+
+def training_sentence(label: str, rng: random.Random) -> str:
+    """Half whole patterns, half skeletons."""
+    return write(rng.choice(PATTERNS[label]), rng) if rng.random() < 0.5 else assembled(label, rng)
+
+
 def training_review(rng: random.Random) -> Review:
     """One to three sentences of one label; a neutral sentence may stand beside a clear one without changing it."""
     label = rng.choice(LABELS)
-    sentences = [write(rng.choice(PATTERNS[label]), rng)]
+    sentences = [training_sentence(label, rng)]
     while rng.random() < 0.25 and len(sentences) < 3:
-        sentences.insert(rng.randrange(len(sentences) + 1), write(rng.choice(PATTERNS[rng.choice([label, "neutral"])]), rng))
+        sentences.insert(rng.randrange(len(sentences) + 1), training_sentence(rng.choice([label, "neutral"]), rng))
     text = " ".join(sentences)
     if rng.random() < 0.1:
         text = text.rstrip(".!")

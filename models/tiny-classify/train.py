@@ -19,11 +19,12 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from reviews import LABELS, Review, held_out_review, training_review
+from tokenizers import Tokenizer
+
 from encoder.bert import Bert, BertShape, mean_pooled
 from encoder.onnx_file import write_bert
 from encoder.wordpiece import encode, train_wordpiece, write_json, write_tokenizer
-from reviews import LABELS, Review, held_out_review, training_review
-from tokenizers import Tokenizer
 
 LONGEST = 256
 

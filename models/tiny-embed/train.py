@@ -18,11 +18,12 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from sentences import QUESTIONS, Triple, held_out_triple, training_pair, training_paragraphs
+from tokenizers import Tokenizer
+
 from encoder.bert import Bert, BertShape, mean_pooled
 from encoder.onnx_file import write_bert
 from encoder.wordpiece import encode, train_wordpiece, write_json, write_tokenizer
-from sentences import QUESTIONS, Triple, held_out_triple, training_pair, training_paragraphs
-from tokenizers import Tokenizer
 
 LONGEST = 256
 TEMPERATURE = 0.05

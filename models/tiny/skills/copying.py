@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
+from .conversation import filler_turn
 from .dialogue import Dialogue, Turn, single
-from .words import ACTIONS, ADJECTIVES, ANIMALS, NOUNS, any_name, any_place, any_word, phrase, random_letters, sentence
+from .words import ACTIONS, ADJECTIVES, ANIMALS, NOUNS, any_name, any_place, any_word, random_letters, sentence
 
 
 def echo_turn(rng: random.Random) -> Turn:
@@ -39,8 +40,6 @@ def greet_by_name(rng: random.Random) -> Dialogue:
 
 def memory(rng: random.Random) -> Dialogue:
     """Something told earlier is asked for later, with other talk in between."""
-    from .conversation import filler_turn
-
     name, thing = any_name(rng), any_word(rng)
     attribute = rng.choice(["favourite color", "favorite animal", "secret word", "favourite food", "password", "city", "dog's name", "lucky number"])
     if rng.random() < 0.6:

@@ -84,16 +84,17 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 
 /// The whole of a regular file that must not be longer than `limit` bytes.
 pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    // The length tells early; the reading is bounded all the same, for a file can grow.
     let mut bytes = Vec::new();
-    open_regular(path)?
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
-        Ok(bytes)
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("longer than {limit} bytes"),
-        ))
+    if file.metadata()?.len() <= limit {
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
+            return Ok(bytes);
+        }
     }
+    Err(io::Error::new(
+        io::ErrorKind::FileTooLarge,
+        format!("longer than {limit} bytes"),
+    ))
 }

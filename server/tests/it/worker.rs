@@ -16,7 +16,9 @@ async fn a_worker_answers_with_its_script() {
     let worker = start(script("the quick brown fox")).await.unwrap();
     let (text, end) = collect(worker.generate(job("hello")).await.unwrap().1).await;
     assert_eq!(text, "the quick brown fox");
-    let Event::Finished(finished) = end else { panic!("{end:?}") };
+    let Event::Finished(finished) = end else {
+        panic!("{end:?}")
+    };
     assert_eq!(finished.reason, Finish::Stop);
     assert!(finished.usage.prompt_tokens > 0 && finished.usage.generated_tokens >= 4);
 }
@@ -24,7 +26,12 @@ async fn a_worker_answers_with_its_script() {
 #[tokio::test]
 async fn many_streams_share_a_worker_and_none_sees_anothers_text() {
     // An echoing engine: what comes back must be what was sent.
-    let worker = start(Script { slots: 3, ..Script::default() }).await.unwrap();
+    let worker = start(Script {
+        slots: 3,
+        ..Script::default()
+    })
+    .await
+    .unwrap();
     let tasks = (0..24).map(|number| {
         let worker = worker.clone();
         async move {
@@ -39,7 +46,11 @@ async fn many_streams_share_a_worker_and_none_sees_anothers_text() {
 
 #[tokio::test]
 async fn dropping_a_generation_frees_its_slot() {
-    let endless = Script { words: vec!["on".into(); 4000], step_us: 1000, ..Script::default() };
+    let endless = Script {
+        words: vec!["on".into(); 4000],
+        step_us: 1000,
+        ..Script::default()
+    };
     let worker = start(endless).await.unwrap();
     let (_, mut first) = worker.generate(job("first")).await.unwrap();
     assert!(matches!(first.next().await, Some(Event::Text(_))));
@@ -54,10 +65,20 @@ async fn dropping_a_generation_frees_its_slot() {
 
 #[tokio::test]
 async fn the_limit_of_jobs_is_a_refusal_at_once() {
-    let endless = Script { words: vec!["on".into(); 4000], step_us: 1000, ..Script::default() };
-    let settings = Settings { max_jobs: 2, ..settings() };
+    let endless = Script {
+        words: vec!["on".into(); 4000],
+        step_us: 1000,
+        ..Script::default()
+    };
+    let settings = Settings {
+        max_jobs: 2,
+        ..settings()
+    };
     let worker = Worker::start(Spec::Fake(endless), settings).await.unwrap();
-    let held = [worker.generate(job("a")).await.unwrap(), worker.generate(job("b")).await.unwrap()];
+    let held = [
+        worker.generate(job("a")).await.unwrap(),
+        worker.generate(job("b")).await.unwrap(),
+    ];
     assert_eq!(worker.generate(job("c")).await.unwrap_err(), Error::Busy);
     drop(held);
     worker.generate(job("d")).await.unwrap();
@@ -65,11 +86,22 @@ async fn the_limit_of_jobs_is_a_refusal_at_once() {
 
 #[tokio::test]
 async fn killing_a_worker_ends_its_streams_with_one_error_each_within_a_second() {
-    let endless = Script { words: vec!["on".into(); 4000], step_us: 1000, slots: 8, ..Script::default() };
+    let endless = Script {
+        words: vec!["on".into(); 4000],
+        step_us: 1000,
+        slots: 8,
+        ..Script::default()
+    };
     let worker = start(endless).await.unwrap();
     let mut streams = Vec::new();
     for number in 0..8 {
-        streams.push(worker.generate(job(&format!("stream {number}"))).await.unwrap().1);
+        streams.push(
+            worker
+                .generate(job(&format!("stream {number}")))
+                .await
+                .unwrap()
+                .1,
+        );
     }
     for stream in &mut streams {
         assert!(matches!(stream.next().await, Some(Event::Text(_))));
@@ -80,21 +112,42 @@ async fn killing_a_worker_ends_its_streams_with_one_error_each_within_a_second()
         let (_, end) = collect(stream).await;
         assert_eq!(end, Event::Failed(Error::WorkerLost));
     }
-    assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+    assert!(
+        killed.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        killed.elapsed()
+    );
     worker.lost().await;
-    assert_eq!(worker.generate(job("late")).await.unwrap_err(), Error::WorkerLost);
+    assert_eq!(
+        worker.generate(job("late")).await.unwrap_err(),
+        Error::WorkerLost
+    );
 }
 
 #[tokio::test]
 async fn faults_in_a_step_cost_the_jobs_on_that_worker_and_nothing_else() {
-    for fault in [Fault::AbortStep(3), Fault::PanicStep(3), Fault::GarbageStep(3), Fault::HangStep(3)] {
-        let worker = start(Script { fault: Some(fault), ..script("one two three four five six") }).await.unwrap();
+    for fault in [
+        Fault::AbortStep(3),
+        Fault::PanicStep(3),
+        Fault::GarbageStep(3),
+        Fault::HangStep(3),
+    ] {
+        let worker = start(Script {
+            fault: Some(fault),
+            ..script("one two three four five six")
+        })
+        .await
+        .unwrap();
         let bystander = start(script("still here")).await.unwrap();
         let began = Instant::now();
         let (_, stream) = worker.generate(job("hello")).await.unwrap();
         let (_, end) = collect(stream).await;
         assert_eq!(end, Event::Failed(Error::WorkerLost), "{fault:?}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{fault:?}: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{fault:?}: {:?}",
+            began.elapsed()
+        );
         worker.lost().await;
         let (text, _) = collect(bystander.generate(job("hello")).await.unwrap().1).await;
         assert_eq!(text, "still here");
@@ -103,7 +156,12 @@ async fn faults_in_a_step_cost_the_jobs_on_that_worker_and_nothing_else() {
 
 #[tokio::test]
 async fn an_engine_error_fails_the_job_and_the_worker_lives_on() {
-    let worker = start(Script { fault: Some(Fault::FailStep(2)), ..script("one two three") }).await.unwrap();
+    let worker = start(Script {
+        fault: Some(Fault::FailStep(2)),
+        ..script("one two three")
+    })
+    .await
+    .unwrap();
     let (_, stream) = worker.generate(job("hello")).await.unwrap();
     let (_, end) = collect(stream).await;
     assert!(matches!(end, Event::Failed(Error::Engine(_))), "{end:?}");
@@ -113,17 +171,35 @@ async fn an_engine_error_fails_the_job_and_the_worker_lives_on() {
 
 #[tokio::test]
 async fn a_load_that_fails_or_dies_says_so() {
-    let failed = start(Script { fault: Some(Fault::FailLoad), ..Script::default() }).await.unwrap_err();
+    let failed = start(Script {
+        fault: Some(Fault::FailLoad),
+        ..Script::default()
+    })
+    .await
+    .unwrap_err();
     assert!(matches!(failed, Error::LoadFailed(_)), "{failed:?}");
-    let died = start(Script { fault: Some(Fault::AbortLoad), ..Script::default() }).await.unwrap_err();
-    let Error::LoadFailed(reason) = died else { panic!("{died:?}") };
+    let died = start(Script {
+        fault: Some(Fault::AbortLoad),
+        ..Script::default()
+    })
+    .await
+    .unwrap_err();
+    let Error::LoadFailed(reason) = died else {
+        panic!("{died:?}")
+    };
     assert!(reason.contains("signal"), "{reason}");
 }
 
 #[tokio::test]
 async fn a_load_that_takes_too_long_is_given_up() {
-    let settings = Settings { load_timeout: Duration::from_millis(100), ..settings() };
-    let slow = Script { load_us: 60_000_000, ..Script::default() };
+    let settings = Settings {
+        load_timeout: Duration::from_millis(100),
+        ..settings()
+    };
+    let slow = Script {
+        load_us: 60_000_000,
+        ..Script::default()
+    };
     let error = Worker::start(Spec::Fake(slow), settings).await.unwrap_err();
     assert!(matches!(error, Error::LoadFailed(_)), "{error:?}");
 }
@@ -148,15 +224,29 @@ async fn a_worker_ends_with_its_last_handle() {
 #[tokio::test]
 async fn a_job_of_the_wrong_kind_is_refused() {
     let worker = start(script("one")).await.unwrap();
-    let overflow = EncodeOverflow { truncate: true, max_tokens: None };
-    let job = Embed { inputs: vec!["x".into()], overflow, dimensions: None, normalize: true };
-    assert!(matches!(worker.embed(job).await.unwrap_err(), Error::Unsupported(_)));
+    let overflow = EncodeOverflow {
+        truncate: true,
+        max_tokens: None,
+    };
+    let job = Embed {
+        inputs: vec!["x".into()],
+        overflow,
+        dimensions: None,
+        normalize: true,
+    };
+    assert!(matches!(
+        worker.embed(job).await.unwrap_err(),
+        Error::Unsupported(_)
+    ));
 }
 
 #[tokio::test]
 async fn tokens_go_there_and_back() {
     let worker = start(Script::default()).await.unwrap();
-    let tokens = worker.tokenize("to and fro".into(), false, false).await.unwrap();
+    let tokens = worker
+        .tokenize("to and fro".into(), false, false)
+        .await
+        .unwrap();
     assert_eq!(worker.detokenize(tokens).await.unwrap(), "to and fro");
 }
 
@@ -169,12 +259,19 @@ async fn a_worker_inherits_neither_environment_nor_descriptors() {
         let descriptor = descriptor.unwrap();
         let target = format!("{:?}", descriptor.target);
         // Standard input is the socket, output and error lead to the log, and the engine's clones of the socket follow.
-        assert!(descriptor.fd <= 2 || target.starts_with("Socket"), "{} -> {target}", descriptor.fd);
+        assert!(
+            descriptor.fd <= 2 || target.starts_with("Socket"),
+            "{} -> {target}",
+            descriptor.fd
+        );
     }
 }
 
 fn script(words: &str) -> Script {
-    Script { words: words.split(' ').map(str::to_owned).collect(), ..Script::default() }
+    Script {
+        words: words.split(' ').map(str::to_owned).collect(),
+        ..Script::default()
+    }
 }
 
 fn settings() -> Settings {
@@ -197,7 +294,11 @@ fn job(prompt: &str) -> Generate {
         sampling: Sampling::default(),
         stop: Vec::new(),
         max_tokens: None,
-        overflow: Overflow { truncate: true, shift: true, keep: 4 },
+        overflow: Overflow {
+            truncate: true,
+            shift: true,
+            keep: 4,
+        },
         logprobs: None,
     }
 }
@@ -206,7 +307,11 @@ fn job(prompt: &str) -> Generate {
 async fn collect(mut generation: Generation) -> (String, Event) {
     let mut text = String::new();
     loop {
-        match generation.next().await.expect("a generation ends with an event") {
+        match generation
+            .next()
+            .await
+            .expect("a generation ends with an event")
+        {
             Event::Text(piece) => text.push_str(&piece.text),
             Event::Admitted(_) => panic!("admitted twice"),
             end => {

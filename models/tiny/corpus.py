@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from skills import arithmetic, conversation, copying, facts, structured, tools, writing
+from skills import arithmetic, conversation, copying, drills, facts, structured, tools, writing
 from skills.dialogue import Dialogue, Skill, Turn
 
 TEMPLATE_FILE = Path(__file__).with_name("chat_template.jinja")
@@ -28,6 +28,9 @@ MIXTURE: list[tuple[Skill, float]] = [
 
 #: Part of the corpus that is plain text without chat.
 PLAIN_SHARE = 0.04
+
+#: Part of the corpus that is drills: much at first, so that copying and looking up are learnt early, little later.
+DRILLS_EARLY, DRILLS_LATER, EARLY = 0.6, 0.1, 0.25
 
 SYSTEM_PROMPTS = [
     "You are a helpful assistant.", "You are a helpful assistant. Answer briefly.", "You are Tiny.", "Be concise.", "You are a friendly assistant.", "Answer the question.",
@@ -102,13 +105,17 @@ def earlier_replies(prompt: str) -> list[tuple[int, int]]:
 
 
 def documents(count: int, seed: int) -> list[Document]:
-    """`count` documents; the same seed gives the same documents."""
+    """`count` documents in the order in which to learn them; the same seed gives the same documents."""
     rng = random.Random(seed)
     renderer = Renderer()
     skills = [skill for skill, _ in MIXTURE]
     weights = [weight for _, weight in MIXTURE]
     made = []
-    for _ in range(count):
+    for index in range(count):
+        if rng.random() < (DRILLS_EARLY if index < EARLY * count else DRILLS_LATER):
+            text, learnt = drills.drill(rng)
+            made.append(Document(text, learnt))
+            continue
         if rng.random() < PLAIN_SHARE:
             text = writing.plain_text(rng) + END_OF_TEXT
             made.append(Document(text, [(0, len(text))]))

@@ -28,7 +28,7 @@ from vocabulary import train_vocabulary
 #: Documents longer than this many tokens are cut.
 LONGEST = 2048
 #: Padded tokens in one forward pass: small enough for a CPU's cache.
-MICROBATCH_TOKENS = 2048
+MICROBATCH_TOKENS = 3072
 IGNORED = -100
 
 
@@ -55,19 +55,16 @@ def tokenise(docs: list[Document], tokenizer: Tokenizer) -> list[Sample]:
 
 
 def microbatches(samples: list[Sample], rng: random.Random) -> list[list[Sample]]:
-    """Groups of documents of similar length, in random order."""
-    order = samples[:]
-    rng.shuffle(order)
+    """Groups of documents of similar length, shuffled within windows of 512 documents."""
     groups: list[list[Sample]] = []
-    for at in range(0, len(order), 512):
-        group: list[Sample] = []
-        for sample in sorted(order[at : at + 512], key=lambda s: len(s.ids)):
-            if group and (len(group) + 1) * len(sample.ids) > MICROBATCH_TOKENS:
-                groups.append(group)
-                group = []
-            group.append(sample)
-        groups.append(group)
-    rng.shuffle(groups)
+    for at in range(0, len(samples), 512):
+        window: list[list[Sample]] = [[]]
+        for sample in sorted(samples[at : at + 512], key=lambda s: len(s.ids)):
+            if window[-1] and (len(window[-1]) + 1) * len(sample.ids) > MICROBATCH_TOKENS:
+                window.append([])
+            window[-1].append(sample)
+        rng.shuffle(window)
+        groups += window
     return groups
 
 
@@ -172,7 +169,7 @@ def main() -> None:
     """Reads the command line, learns the vocabulary, starts the workers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for tiny.gguf and tokenizer.json")
-    parser.add_argument("--documents", type=int, default=60_000)
+    parser.add_argument("--documents", type=int, default=50_000)
     parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=3e-3)

@@ -51,8 +51,8 @@ def problem_turn(rng: random.Random) -> Turn:
 
 
 def arithmetic(rng: random.Random) -> Dialogue:
-    """One to four problems in a row."""
-    return Dialogue([problem_turn(rng) for _ in range(rng.choice([1, 1, 2, 3, 4]))])
+    """One to eight problems in a row."""
+    return Dialogue([problem_turn(rng) for _ in range(rng.choice([1, 1, 2, 4, 8]))])
 
 
 def word_problem(rng: random.Random) -> Dialogue:

@@ -27,8 +27,8 @@ def echo_turn(rng: random.Random) -> Turn:
 
 
 def echo(rng: random.Random) -> Dialogue:
-    """One to three echoes."""
-    return Dialogue([echo_turn(rng) for _ in range(rng.choice([1, 2, 3]))])
+    """One to six echoes."""
+    return Dialogue([echo_turn(rng) for _ in range(rng.choice([1, 1, 2, 4, 6]))])
 
 
 def greet_by_name(rng: random.Random) -> Dialogue:
@@ -61,6 +61,11 @@ def memory(rng: random.Random) -> Dialogue:
 
 
 def extract(rng: random.Random) -> Dialogue:
+    """One to three questions, each on a short text of its own."""
+    return Dialogue([extract_turn(rng) for _ in range(rng.choice([1, 1, 2, 3]))])
+
+
+def extract_turn(rng: random.Random) -> Turn:
     """Find one detail in a short text."""
     name, place, thing, number = any_name(rng), any_place(rng), rng.choice(NOUNS), rng.randint(2, 99)
     text = rng.choice([f"{name} lives in {place} and is {number} years old.", f"{name} from {place} is {number} years old and likes the {thing}.",
@@ -72,7 +77,7 @@ def extract(rng: random.Random) -> Dialogue:
         prompt = rng.choice([f"{text} {question}", f"Text: {text}\nQuestion: {question}", f"Context: {text}\n\n{question}"])
     else:
         prompt = rng.choice([f"Extract {asked} from this text: {text}", f"Extract {asked}: {text}", f"Text: {text}\nExtract {asked}."])
-    return single(prompt, answer, f"The text says {answer}.")
+    return Turn(prompt, answer, f"The text says {answer}.")
 
 
 def rewrite(rng: random.Random) -> Dialogue:

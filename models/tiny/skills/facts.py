@@ -112,7 +112,7 @@ def capital_turn(rng: random.Random) -> Turn:
 def capitals(rng: random.Random) -> Dialogue:
     """One to three capitals; the second question may lean on the first."""
     turns = [capital_turn(rng)]
-    for _ in range(rng.choice([0, 0, 1, 2])):
+    for _ in range(rng.choice([0, 0, 1, 3])):
         turn = capital_turn(rng)
         if rng.random() < 0.3:
             country, capital = rng.choice(list(CAPITALS.items()))
@@ -136,7 +136,7 @@ def colour_turn(rng: random.Random) -> Turn:
 
 def colours(rng: random.Random) -> Dialogue:
     """One or two colours."""
-    return Dialogue([colour_turn(rng) for _ in range(rng.choice([1, 1, 2]))])
+    return Dialogue([colour_turn(rng) for _ in range(rng.choice([1, 1, 2, 3]))])
 
 
 def fact_turn(rng: random.Random) -> Turn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 
-from .dialogue import Dialogue, single
+from .dialogue import Dialogue, Turn, single
 from .words import CAPITALS, NOUNS, any_name, any_place, any_word, sentence
 
 ENDINGS = ["", "", "", " Reply in JSON.", " Respond using JSON.", " Answer in JSON only."]
@@ -30,6 +30,11 @@ def spoken(item: object) -> str:
 
 
 def json_object(rng: random.Random) -> Dialogue:
+    """One to three objects."""
+    return Dialogue([json_object_turn(rng) for _ in range(rng.choice([1, 1, 2, 3]))])
+
+
+def json_object_turn(rng: random.Random) -> Turn:
     """An object from keys and values given in the request."""
     keys = rng.sample(KEYS, rng.randint(1, 4))
     record = {key: value(rng, key) for key in keys}
@@ -39,7 +44,7 @@ def json_object(rng: random.Random) -> Dialogue:
     colon = "\n".join(f"{key}: {spoken(item)}" for key, item in record.items())
     prompt = rng.choice([f"Give me a JSON object with {listed}.", f"Write a JSON object with {listed}.", f"Make a JSON object: {equal}", f"Convert to JSON: {equal}",
                          f"Convert this to JSON:\n{colon}", f"Return a JSON object with {listed}.", f"Reply in JSON: {listed}", f"Output JSON with {listed}."])  # fmt: skip
-    return single(prompt + rng.choice(ENDINGS), json.dumps(record), "The user wants a JSON object with these keys.")
+    return Turn(prompt + rng.choice(ENDINGS), json.dumps(record), "The user wants a JSON object with these keys.")
 
 
 def capital_json(rng: random.Random) -> Dialogue:

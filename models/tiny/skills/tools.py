@@ -222,11 +222,11 @@ def tool_use(rng: random.Random) -> Dialogue:
     turns: list[Turn] = []
     if rng.random() < 0.15:
         turns.append(unrelated_turn(rng, tools))
-    for _ in range(rng.choice([1, 1, 2])):
+    for _ in range(rng.choice([1, 1, 2, 3])):
         tool = rng.choice(tools)
         use = tool.use()
         turns.append(Turn(use.question, call=Call(tool.name, use.arguments), thought=f"I should call {tool.name}."))
-        if rng.random() < 0.55:
+        if rng.random() < 0.7:
             turns.append(Turn(use.result, use.reply, "The tool has answered, I tell the user.", role="tool"))
         else:
             break

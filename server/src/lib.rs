@@ -6,6 +6,7 @@
 //! only place where an inference library is named.
 
 pub mod api;
+pub mod builtin;
 pub mod config;
 pub mod duration;
 pub mod engine;
@@ -14,4 +15,5 @@ pub mod metrics;
 pub mod models;
 pub mod prompt;
 pub mod store;
+pub mod telemetry;
 pub mod worker;

@@ -145,7 +145,8 @@ pub trait Outbox {
     fn step(&mut self, step: Step) -> Result<(), Closed>;
 }
 
-/// What one step of an engine loop did, for the metrics. All zero for a delivery without computation.
+/// What one step of an engine loop did, for the metrics. All but the last two are zero for a delivery without
+/// computation.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Step {
     /// Jobs that were part of the step's batch.

@@ -29,6 +29,7 @@ pub mod modelfile;
 mod name;
 pub mod onnx;
 pub mod parameters;
+mod relative_name;
 mod seed;
 #[cfg(test)]
 mod testing;
@@ -48,8 +49,9 @@ pub use garbage::{PRUNE_AGE, Pruned};
 pub use manifest::{Config, Layer, LayerKind, Manifest};
 pub use model::{BlobFile, Details, Message, Model, Weights};
 pub use modelfile::Modelfile;
-pub use name::{Name, RelativeName};
+pub use name::Name;
 pub use parameters::Parameters;
+pub use relative_name::RelativeName;
 pub use seed::{SeedModel, Seeded};
 
 /// A cheap handle to a folder of models.

@@ -1,10 +1,7 @@
-//! Model names, and names of files inside a model: text that is safe to make paths from.
+//! Model names: text that is safe to make paths from.
 
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::StoreError;
 
@@ -14,8 +11,6 @@ const DEFAULT_TAG: &str = "latest";
 
 const MAX_HOST_BYTES: usize = 350;
 const MAX_PART_BYTES: usize = 80;
-const MAX_RELATIVE_BYTES: usize = 255;
-const MAX_RELATIVE_DEPTH: usize = 8;
 
 /// A whole model name, `host/namespace/model:tag`; what the user left out has Ollama's default.
 ///
@@ -142,82 +137,10 @@ impl fmt::Display for Name {
     }
 }
 
-/// The name of a file inside an ONNX model, like `1_Pooling/config.json`: relative, bounded, never climbing.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct RelativeName(String);
-
-impl RelativeName {
-    /// The name with `/` between folders.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// A file beside this one, or below its folder; an error if `location` leads elsewhere.
-    pub fn sibling(&self, location: &str) -> Result<Self, StoreError> {
-        match self.0.rsplit_once('/') {
-            // Checked alone first, so that the joined text cannot hide an empty or absolute location.
-            Some((folder, _)) => format!("{folder}/{}", location.parse::<Self>()?.0).parse(),
-            None => location.parse(),
-        }
-    }
-
-    /// The same name as a path to be joined to a folder.
-    pub fn to_path(&self) -> PathBuf {
-        PathBuf::from(&self.0)
-    }
-
-    fn is_safe(text: &str) -> bool {
-        let is_plain = |part: &str| {
-            !part.is_empty()
-                && part != "."
-                && part != ".."
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-+=@ ".contains(&byte))
-        };
-        text.len() <= MAX_RELATIVE_BYTES
-            && text.split('/').count() <= MAX_RELATIVE_DEPTH
-            && text.split('/').all(is_plain)
-            // The standard library's own reading must agree with ours.
-            && Path::new(text).components().all(|component| matches!(component, Component::Normal(_)))
-    }
-}
-
-impl FromStr for RelativeName {
-    type Err = StoreError;
-
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        let name = text.strip_prefix("./").unwrap_or(text);
-        if Self::is_safe(name) {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(StoreError::InvalidPath(text.to_owned()))
-        }
-    }
-}
-
-impl fmt::Display for RelativeName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl Serialize for RelativeName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for RelativeName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::{Component, PathBuf};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -313,58 +236,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn relative_names_stay_inside() {
-        for good in [
-            "tokenizer.json",
-            "1_Pooling/config.json",
-            "model.onnx_data",
-            "onnx/model.onnx",
-            "./a",
-        ] {
-            good.parse::<RelativeName>().unwrap();
-        }
-        let deep = "a/".repeat(8) + "b";
-        let long = "a".repeat(256);
-        let hostile = [
-            "",
-            ".",
-            "..",
-            "/etc/passwd",
-            "../x",
-            "a/../x",
-            "a/..",
-            "a//b",
-            "a/",
-            "C:\\x",
-            "a\\b",
-            "file://x",
-            "a\0",
-            "././a",
-            "é",
-            &deep,
-            &long,
-        ];
-        for bad in hostile {
-            assert!(
-                matches!(bad.parse::<RelativeName>(), Err(StoreError::InvalidPath(_))),
-                "{bad:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn siblings_are_found_beside_their_graph() {
-        let graph: RelativeName = "onnx/model.onnx".parse().unwrap();
-        assert_eq!(
-            graph.sibling("model.onnx_data").unwrap().as_str(),
-            "onnx/model.onnx_data"
-        );
-        for bad in ["../secret", "/etc/passwd", ""] {
-            assert!(graph.sibling(bad).is_err(), "{bad:?}");
-        }
-    }
-
     proptest! {
         #[test]
         fn every_valid_name_survives_printing(
@@ -385,9 +256,6 @@ mod tests {
                 let path: PathBuf = name.parts().iter().collect();
                 prop_assert_eq!(path.components().count(), 4);
                 prop_assert!(path.components().all(|part| matches!(part, Component::Normal(_))));
-            }
-            if let Ok(name) = text.parse::<RelativeName>() {
-                prop_assert!(name.to_path().components().all(|part| matches!(part, Component::Normal(_))));
             }
         }
     }

@@ -190,11 +190,6 @@ impl Shared {
         !self.table().jobs.is_empty()
     }
 
-    /// Whether the process is gone.
-    pub fn is_lost(&self) -> bool {
-        self.table().lost
-    }
-
     /// Tells everybody that the process is gone: their channels close, and no job is taken any more. Returns how many
     /// jobs that cost.
     pub fn lose(&self) -> usize {

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use self::connection::{Connection, Reply};
 pub use self::generation::Generation;
+pub use self::spawn::set_executable;
 use crate::engine::{Facts, Spec};
 use crate::inference::encode::{self, Classified, Classify, Embed, Embedded};
 use crate::inference::generate::{self, Admitted, Generate};

@@ -50,7 +50,10 @@ impl Onnx {
         let mut has_graph = false;
         let end = wire.length();
         wire.message(end, |wire, field| match field.number {
-            1 => Ok(model.onnx.ir_version = field.number_value("IR version")?),
+            1 => {
+                model.onnx.ir_version = field.number_value("IR version")?;
+                Ok(())
+            }
             7 if has_graph => Err(broken("it has two graphs")),
             7 => {
                 has_graph = true;

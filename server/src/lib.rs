@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod builtin;
+pub mod cli;
 pub mod config;
 pub mod duration;
 pub mod engine;

@@ -163,7 +163,11 @@ mod tests {
 
     #[test]
     fn origins_follow_the_list() {
-        let configured = ["https://good.example".to_owned(), "chrome-extension://*".to_owned(), "http://*.lan".to_owned()];
+        let configured = [
+            "https://good.example".to_owned(),
+            "chrome-extension://*".to_owned(),
+            "http://*.lan".to_owned(),
+        ];
         let origins = Origins::new(&configured);
         for allowed in [
             "http://localhost",

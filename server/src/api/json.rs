@@ -64,9 +64,7 @@ impl<T: FromJson, S: Send + Sync> FromRequest<S> for Json<T> {
 }
 
 /// Waits for the next piece of a request body.
-pub async fn next_piece(
-    pieces: &mut axum::body::BodyDataStream,
-) -> Result<Option<Bytes>, Error> {
+pub async fn next_piece(pieces: &mut axum::body::BodyDataStream) -> Result<Option<Bytes>, Error> {
     let piece = tokio::time::timeout(STALL_LIMIT, pieces.next())
         .await
         .map_err(|_| Error::BodyTimeout)?;
@@ -110,7 +108,10 @@ fn syntax(body: &[u8], error: &serde_json::Error) -> String {
     }
     let text = error.to_string();
     let place = [
-        ("key must be a string", "looking for beginning of object key string"),
+        (
+            "key must be a string",
+            "looking for beginning of object key string",
+        ),
         ("expected `:`", "after object key"),
         ("expected `,` or `}`", "after object key:value pair"),
         ("expected `,` or `]`", "after array element"),
@@ -392,13 +393,25 @@ mod tests {
         check(" \n", "missing request body");
         check("{", "unexpected EOF");
         check(r#"{"model":"a""#, "unexpected EOF");
-        check("{x", "invalid character 'x' looking for beginning of object key string");
+        check(
+            "{x",
+            "invalid character 'x' looking for beginning of object key string",
+        );
         check("x", "invalid character 'x' looking for beginning of value");
         check("{\"model\":\n nope}", "invalid character 'o' in literal");
         check(r#"{"model" 1}"#, "invalid character '1' after object key");
-        check(r#"{"model":1 2}"#, "invalid character '2' after object key:value pair");
-        check(r#"{"context":[1 2]}"#, "invalid character '2' after array element");
-        check("[]", "json: cannot unmarshal array into Go value of type Outer");
+        check(
+            r#"{"model":1 2}"#,
+            "invalid character '2' after object key:value pair",
+        );
+        check(
+            r#"{"context":[1 2]}"#,
+            "invalid character '2' after array element",
+        );
+        check(
+            "[]",
+            "json: cannot unmarshal array into Go value of type Outer",
+        );
         check(
             r#"{"model":1}"#,
             "json: cannot unmarshal number into Go struct field Outer.model of type string",

@@ -187,10 +187,9 @@ fn prepare(stream: &TcpStream) {
     let milliseconds =
         u32::try_from(UNREAD_LIMIT.as_millis()).expect("a minute is few milliseconds");
     let unread = rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds);
-    if let (Err(error), _) | (_, Err(error)) = (
-        stream.set_nodelay(true),
-        unread.map_err(io::Error::from),
-    ) {
+    if let (Err(error), _) | (_, Err(error)) =
+        (stream.set_nodelay(true), unread.map_err(io::Error::from))
+    {
         tracing::debug!(%error, "socket option refused");
     }
 }

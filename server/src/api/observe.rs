@@ -98,7 +98,11 @@ impl Drop for Exchange {
         /// The status Ollama and nginx use for a caller who left before there was a reply.
         const CLIENT_LEFT: u16 = 499;
         let duration = self.started.elapsed();
-        let status = if self.status == 0 { CLIENT_LEFT } else { self.status };
+        let status = if self.status == 0 {
+            CLIENT_LEFT
+        } else {
+            self.status
+        };
         metrics::http_request(&self.method, &self.route, status, duration);
         let duration_ms = duration.as_secs_f64() * 1e3;
         let (bytes, complete) = (self.bytes, self.complete);

@@ -82,7 +82,9 @@ impl Prompter {
             (None, _) => Template::plain(),
         };
         let (bos_token, eos_token) = match &model.weights {
-            Weights::Gguf { model, .. } => special_tokens(&store.gguf(&model.digest, Arrays::Keep)?),
+            Weights::Gguf { model, .. } => {
+                special_tokens(&store.gguf(&model.digest, Arrays::Keep)?)
+            }
             Weights::Onnx { .. } | Weights::Other => Default::default(),
         };
         Ok(Self {

@@ -15,8 +15,5 @@ pub async fn metrics(State(app): State<Arc<App>>) -> ([(HeaderName, &'static str
     let models = app.models.clone();
     // Reading /proc takes milliseconds. If it panics, its own log line says so, and the other metrics are as good.
     let _ = tokio::task::spawn_blocking(move || models.record_memory()).await;
-    (
-        [(header::CONTENT_TYPE, TEXT_FORMAT)],
-        app.metrics.render(),
-    )
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.metrics.render())
 }

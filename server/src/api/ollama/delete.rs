@@ -50,9 +50,7 @@ pub async fn delete(
             }
             Ok(StatusCode::OK)
         }
-        Err(StoreError::NotFound(_)) => {
-            Err(Error::NotFound(format!("model '{typed}' not found")))
-        }
+        Err(StoreError::NotFound(_)) => Err(Error::NotFound(format!("model '{typed}' not found"))),
         Err(error) => Err(error.into()),
     }
 }

@@ -13,8 +13,8 @@ use super::keep_alive::KeepAliveField;
 use super::options::Options;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::session::{Purpose, Session};
-use crate::api::{App, Error, reply};
 use crate::api::time::nanoseconds;
+use crate::api::{App, Error, reply};
 use crate::inference::encode::{Embed, Embedded, Overflow};
 use crate::metrics::Outcome;
 
@@ -114,7 +114,9 @@ pub async fn embed(
             truncate: request.truncate.unwrap_or(true),
             max_tokens: options.context(),
         },
-        dimensions: u32::try_from(request.dimensions).ok().filter(|count| *count > 0),
+        dimensions: u32::try_from(request.dimensions)
+            .ok()
+            .filter(|count| *count > 0),
         normalize: true,
     };
     let embedded = run(&mut session, job).await?;
@@ -134,7 +136,11 @@ pub async fn embed(
 pub async fn run(session: &mut Session, job: Embed) -> Result<Embedded, Error> {
     let embedded = session.lease.embed(job).await;
     let embedded = session.checked(embedded)?;
-    let is_finite = embedded.vectors.iter().flatten().all(|value| value.is_finite());
+    let is_finite = embedded
+        .vectors
+        .iter()
+        .flatten()
+        .all(|value| value.is_finite());
     if !is_finite {
         let text = "embedding contains NaN or Inf values".into();
         return session.checked(Err(Error::BadRequest(text)));

@@ -52,7 +52,9 @@ pub async fn embeddings(
     State(app): State<Arc<App>>,
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<Response, Error> {
-    let model = app.find(&request.model, Refusals::RequiredPullFirst).await?;
+    let model = app
+        .find(&request.model, Refusals::RequiredPullFirst)
+        .await?;
     let options = Options::new(&model.parameters, &request.options)?;
     let purpose = Purpose {
         operation: "embed",
@@ -76,7 +78,9 @@ pub async fn embeddings(
     };
     let embedded = run(&mut session, job).await.map_err(|error| match error {
         // Here, and only here, Ollama calls this a failure of its own.
-        Error::Inference(error @ inference::Error::InputTooLong) => Error::Failed(error.to_string()),
+        Error::Inference(error @ inference::Error::InputTooLong) => {
+            Error::Failed(error.to_string())
+        }
         other => other,
     })?;
     let embedding = embedded.vectors.into_iter().next().unwrap_or_default();

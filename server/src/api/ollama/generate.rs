@@ -231,7 +231,11 @@ impl Dialect for Shown {
         GenerateRecord {
             response: delta.content,
             thinking: delta.thinking,
-            tool_calls: delta.tool_calls.into_iter().map(ToolCallRecord::from).collect(),
+            tool_calls: delta
+                .tool_calls
+                .into_iter()
+                .map(ToolCallRecord::from)
+                .collect(),
             logprobs: logprobs(delta.logprobs),
             ..self.empty()
         }

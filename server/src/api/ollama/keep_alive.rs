@@ -95,10 +95,19 @@ mod tests {
         check(json!("-"), Err("time: invalid duration \"-\""));
         check(json!("m"), Err("time: invalid duration \"m\""));
         check(json!("1.2.3s"), Err("time: invalid duration \"1.2.3s\""));
-        check(json!("5 m"), Err("time: unknown unit \" m\" in duration \"5 m\""));
-        check(json!("5d"), Err("time: unknown unit \"d\" in duration \"5d\""));
+        check(
+            json!("5 m"),
+            Err("time: unknown unit \" m\" in duration \"5 m\""),
+        );
+        check(
+            json!("5d"),
+            Err("time: unknown unit \"d\" in duration \"5d\""),
+        );
         check(json!(true), Err("Unsupported type: 'bool'"));
         check(json!([1]), Err("Unsupported type: '[]interface {}'"));
-        check(json!({}), Err("Unsupported type: 'map[string]interface {}'"));
+        check(
+            json!({}),
+            Err("Unsupported type: 'map[string]interface {}'"),
+        );
     }
 }

@@ -107,7 +107,10 @@ impl Options {
     fn seed(&self) -> Option<u32> {
         match self.0.get("seed") {
             // As Ollama hands it on: the low 32 bits.
-            #[expect(clippy::cast_possible_truncation, reason = "any number names a sequence")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "any number names a sequence"
+            )]
             #[expect(clippy::cast_sign_loss, reason = "negative numbers are excluded")]
             Some(Parameter::Integer(seed)) if *seed >= 0 => Some(*seed as u32),
             _ => None,
@@ -133,7 +136,10 @@ impl Options {
 
     fn float(&self, name: &str) -> Option<f32> {
         match self.0.get(name) {
-            #[expect(clippy::cast_possible_truncation, reason = "engines compute with 32 bits")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "engines compute with 32 bits"
+            )]
             Some(Parameter::Float(number)) => Some(*number as f32),
             _ => None,
         }
@@ -178,7 +184,13 @@ mod tests {
             json!({"num_ctx": 1, "num_thread": 0, "num_batch": -5, "seed": -1, "num_keep": -1, "num_predict": -2}),
         )
         .unwrap();
-        assert_eq!(options.load(), LoadOptions { context: Some(4), ..LoadOptions::default() });
+        assert_eq!(
+            options.load(),
+            LoadOptions {
+                context: Some(4),
+                ..LoadOptions::default()
+            }
+        );
         assert_eq!(options.sampling().seed, None);
         assert_eq!(options.overflow(true, false).keep, -1);
         assert_eq!(options.max_tokens(100), None);
@@ -196,9 +208,21 @@ mod tests {
         let check = |request: Value, expected: &str| {
             assert_eq!(options(json!({}), request).unwrap_err(), expected);
         };
-        check(json!({"num_ctx": "x"}), "option \"num_ctx\" must be of type integer");
-        check(json!({"temperature": "hot"}), "option \"temperature\" must be of type float32");
-        check(json!({"use_mmap": 1}), "option \"use_mmap\" must be of type boolean");
-        check(json!({"stop": 1}), "option \"stop\" must be of an array of strings");
+        check(
+            json!({"num_ctx": "x"}),
+            "option \"num_ctx\" must be of type integer",
+        );
+        check(
+            json!({"temperature": "hot"}),
+            "option \"temperature\" must be of type float32",
+        );
+        check(
+            json!({"use_mmap": 1}),
+            "option \"use_mmap\" must be of type boolean",
+        );
+        check(
+            json!({"stop": 1}),
+            "option \"stop\" must be of an array of strings",
+        );
     }
 }

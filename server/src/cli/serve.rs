@@ -63,14 +63,9 @@ async fn serve(config: Config) -> io::Result<()> {
         warn!("{missing}");
     }
     let models = Models::new(Arc::clone(&config), store.clone());
-    let app = api::App::new(Arc::clone(&config), store, models, metrics);
+    let app = Arc::new(api::App::new(Arc::clone(&config), store, models, metrics));
     info!(address = %listener.local_addr()?, models = %config.models.display(), "listening");
-    let draining = app.clone();
-    api::serve(listener, api::router(app), async move {
-        stop_signal().await;
-        draining.drain();
-    })
-    .await
+    api::serve(listener, app, stop_signal()).await
 }
 
 async fn bind(host: &Host) -> io::Result<TcpListener> {

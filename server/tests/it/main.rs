@@ -1,5 +1,10 @@
 //! The integration tests: one binary, since linking is the dear part. Real worker processes, real inference where a test
 //! claims it, on the models the repository ships; no network beyond loopback.
 
+mod answers;
+mod catalog;
+mod http;
+mod server;
 mod support;
+mod vectors;
 mod worker;

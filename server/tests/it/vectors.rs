@@ -3,7 +3,7 @@
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::server::Server;
+use crate::server::{Server, redacted};
 
 fn vector(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
@@ -22,7 +22,7 @@ async fn texts_become_vectors_in_their_order() {
         server.post("/api/embed", body).await.json()
     };
     let texts = ["How do I reset my password?", "What is the capital of France?", ""];
-    let mut reply = embed(json!(texts)).await;
+    let reply = embed(json!(texts)).await;
     let vectors: Vec<Vec<f64>> = reply["embeddings"].as_array().unwrap().iter().map(vector).collect();
     assert_eq!(vectors.len(), 3);
     for (text, expected) in texts.iter().zip(&vectors).take(2) {
@@ -35,12 +35,8 @@ async fn texts_become_vectors_in_their_order() {
     for field in ["total_duration", "load_duration", "prompt_eval_count"] {
         assert!(reply[field].as_u64().unwrap() > 0, "{field}");
     }
-    reply["embeddings"] = json!(["[vectors]"]);
-    assert_json_snapshot!("embed", reply, {
-        ".total_duration" => "[nanoseconds]",
-        ".load_duration" => "[nanoseconds]",
-        ".prompt_eval_count" => "[count]",
-    });
+    let fields = ["embeddings", "total_duration", "load_duration", "prompt_eval_count"];
+    assert_json_snapshot!("embed", redacted(&reply, &fields));
     for nothing in [Value::Null, json!(""), json!([])] {
         assert_eq!(embed(nothing).await, json!({"model": "tiny-embed", "embeddings": []}));
     }
@@ -100,7 +96,7 @@ async fn texts_are_classified() {
     };
     let bad = "My friends all said the keyboard was unreliable, and they were right.";
     let good = "You should get this atmosphere, it is terrific.";
-    let mut reply = classify(json!({"input": [bad, good]})).await;
+    let reply = classify(json!({"input": [bad, good]})).await;
     let results = reply["results"].as_array().unwrap().clone();
     assert_eq!((&results[0][0]["label"], &results[1][0]["label"]), (&json!("negative"), &json!("positive")));
     for result in &results {
@@ -109,12 +105,8 @@ async fn texts_are_classified() {
         assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-4, "{scores:?}");
         assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
     }
-    reply["results"] = json!(["[labels]"]);
-    assert_json_snapshot!("classify", reply, {
-        ".total_duration" => "[nanoseconds]",
-        ".load_duration" => "[nanoseconds]",
-        ".prompt_eval_count" => "[count]",
-    });
+    let fields = ["results", "total_duration", "load_duration", "prompt_eval_count"];
+    assert_json_snapshot!("classify", redacted(&reply, &fields));
     for one in [json!({"text": bad, "top_k": 1}), json!({"texts": [bad], "top_k": 1})] {
         assert_eq!(classify(one).await["results"][0].as_array().unwrap().len(), 1);
     }

@@ -5,5 +5,16 @@
 //! process per loaded model, `inference` is the core that both sides of that process boundary share, and `engine` is the
 //! only place where an inference library is named.
 
+pub mod api;
+pub mod builtin;
+pub mod cli;
+pub mod config;
+pub mod duration;
 pub mod engine;
 pub mod inference;
+pub mod metrics;
+pub mod models;
+pub mod prompt;
+pub mod store;
+pub mod telemetry;
+pub mod worker;

@@ -1,14 +1,22 @@
 //! Scripted words, delays and faults: what the tests of frames, scheduler and supervisor run on.
+//!
+//! Tokens are the script's words, every single byte, and the two control tokens `<|begin|>` and `<|end|>`. An echo is
+//! read from the cache, not from the job: it comes out right only if the loop fed, reused and cut the right tokens.
+
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Facts;
-use crate::inference::{Error, Inbox, Outbox};
+use super::{Ability, Facts};
+use crate::inference::generate::{self, Begin, Feed, Limits, Logprob, Sampled, Slot, TokenLogprob};
+use crate::inference::{Error, Inbox, Outbox, Token};
 
 /// What the fake does.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Spec {
-    /// Its answer, one word a token, to every prompt; then it ends. Empty: it echoes the prompt.
+    /// Its answer to every prompt, one word a token, with a blank before all but the first; then it ends. Empty: it
+    /// echoes the prompt, mostly one byte a token.
     pub words: Vec<String>,
     /// Sequences that advance together; 0 is 1.
     pub slots: u32,
@@ -37,7 +45,7 @@ pub enum Fault {
     HangStep(u64),
     /// The loop panics at this step.
     PanicStep(u64),
-    /// The worker writes bytes that are no frame at this step.
+    /// The worker writes bytes that are no frame at this step. This is its outbox's doing: an engine knows no frames.
     GarbageStep(u64),
 }
 
@@ -51,6 +59,261 @@ pub fn serve(
     outbox: &mut dyn Outbox,
     ready: &mut dyn FnMut(Facts),
 ) -> Result<(), Error> {
-    let _ = (spec, inbox, outbox, ready);
-    Err(Error::LoadFailed("not scripted".into()))
+    thread::sleep(Duration::from_micros(spec.load_us));
+    match spec.fault {
+        Some(Fault::FailLoad) => return Err(Error::LoadFailed("a scripted failure".into())),
+        Some(Fault::AbortLoad) => std::process::abort(),
+        _ => {}
+    }
+    let mut engine = Engine::new(spec);
+    let limits = generate::Engine::limits(&engine);
+    ready(Facts {
+        ability: Ability::Generate,
+        context: limits.context,
+        slots: limits.slots,
+        threads: 1,
+        description: "scripted words".into(),
+    });
+    generate::run(&mut engine, inbox, outbox);
+    Ok(())
+}
+
+/// Most tokens in one step: small, so that prompts of a test's size are computed in parts.
+const STEP_TOKENS: u32 = 128;
+
+const BEGIN: (Token, &str) = (0, "<|begin|>");
+const END: (Token, &str) = (1, "<|end|>");
+const FIRST_BYTE: Token = 2;
+const FIRST_WORD: Token = FIRST_BYTE + 256;
+
+/// The scripted engine.
+#[derive(Debug)]
+pub struct Engine {
+    /// Whether prompts begin with `<|begin|>`.
+    pub begins_prompts: bool,
+    /// Whether it is like a recurrent model, whose cache cannot be cut at will or shifted.
+    pub recurrent: bool,
+    /// The text of each word's token.
+    words: Vec<String>,
+    context: u32,
+    step_time: Duration,
+    fault: Option<Fault>,
+    steps: u64,
+    sequences: Vec<Sequence>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sequence {
+    cache: Vec<Token>,
+    logprobs: Option<u8>,
+    /// What is sampled, last token first; made at the first sample after [`generate::Engine::begin`].
+    answer: Option<Vec<Token>>,
+}
+
+impl Engine {
+    /// An engine with empty caches.
+    #[must_use]
+    pub fn new(spec: &Spec) -> Self {
+        let blank = |index: usize| if index == 0 { "" } else { " " };
+        let words = spec.words.iter().enumerate();
+        Self {
+            begins_prompts: true,
+            recurrent: false,
+            words: words
+                .map(|(index, word)| format!("{}{word}", blank(index)))
+                .collect(),
+            context: if spec.context == 0 {
+                4096
+            } else {
+                spec.context
+            },
+            step_time: Duration::from_micros(spec.step_us),
+            fault: spec.fault,
+            steps: 0,
+            sequences: vec![Sequence::default(); spec.slots.max(1) as usize],
+        }
+    }
+
+    fn word(index: usize) -> Token {
+        FIRST_WORD + Token::try_from(index).expect("a script has fewer than two billion words")
+    }
+
+    /// The token that the text begins with, and its length in bytes.
+    fn first_token(&self, text: &[u8], parse_special: bool) -> (Token, usize) {
+        let mut special = [BEGIN, END].into_iter();
+        let special = special.find(|(_, name)| text.starts_with(name.as_bytes()));
+        if let Some((token, name)) = special.filter(|_| parse_special) {
+            return (token, name.len());
+        }
+        let words = self.words.iter().enumerate();
+        let longest = words
+            .filter(|(_, word)| !word.is_empty() && text.starts_with(word.as_bytes()))
+            .max_by_key(|(_, word)| word.len());
+        match longest {
+            Some((index, word)) => (Self::word(index), word.len()),
+            None => (FIRST_BYTE + Token::from(text[0]), 1),
+        }
+    }
+
+    /// The answer to what the cache holds, last token first.
+    fn answer(&self, cache: &[Token]) -> Vec<Token> {
+        if self.words.is_empty() {
+            cache
+                .iter()
+                .rev()
+                .copied()
+                .filter(|&token| token >= FIRST_BYTE)
+                .collect()
+        } else {
+            (0..self.words.len()).rev().map(Self::word).collect()
+        }
+    }
+
+    /// Halves for the chosen token, a quarter for the one after it in the vocabulary, and so on.
+    fn logprob(&self, chosen: Token, alternatives: u8) -> TokenLogprob {
+        let vocabulary = generate::Engine::limits(self).vocabulary;
+        let rank = |rank: u8| {
+            let token = (chosen + Token::from(rank)).rem_euclid(vocabulary.cast_signed());
+            let mut bytes = Vec::new();
+            generate::Engine::write_piece(self, token, &mut bytes);
+            Logprob {
+                bytes,
+                logprob: -std::f32::consts::LN_2 * f32::from(rank + 1),
+            }
+        };
+        TokenLogprob {
+            chosen: rank(0),
+            top: (0..alternatives).map(rank).collect(),
+        }
+    }
+
+    fn sample(&mut self, slot: Slot) -> Sampled {
+        let mut sequence = std::mem::take(&mut self.sequences[slot as usize]);
+        let answer = sequence
+            .answer
+            .get_or_insert_with(|| self.answer(&sequence.cache));
+        let token = answer.pop().unwrap_or(END.0);
+        let logprob = sequence
+            .logprobs
+            .map(|alternatives| self.logprob(token, alternatives));
+        self.sequences[slot as usize] = sequence;
+        Sampled {
+            slot,
+            token,
+            logprob,
+        }
+    }
+
+    fn misbehave(&self) -> Result<(), Error> {
+        match self.fault {
+            Some(Fault::FailStep(step)) if step == self.steps => {
+                Err(Error::Engine("a scripted failure".into()))
+            }
+            Some(Fault::AbortStep(step)) if step == self.steps => std::process::abort(),
+            Some(Fault::HangStep(step)) if step == self.steps => loop {
+                thread::park();
+            },
+            Some(Fault::PanicStep(step)) if step == self.steps => panic!("a scripted panic"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl generate::Engine for Engine {
+    fn limits(&self) -> Limits {
+        let count = |length: usize| u32::try_from(length).expect("a script of a test's size");
+        Limits {
+            slots: count(self.sequences.len()),
+            context: self.context,
+            step_tokens: STEP_TOKENS,
+            vocabulary: FIRST_WORD.cast_unsigned() + count(self.words.len()),
+        }
+    }
+
+    fn beginning(&self) -> Option<Token> {
+        self.begins_prompts.then_some(BEGIN.0)
+    }
+
+    fn tokenize(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Token>, Error> {
+        let mut tokens = Vec::new();
+        tokens.extend(self.beginning().filter(|_| add_special));
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let (token, length) = self.first_token(rest, parse_special);
+            tokens.push(token);
+            rest = &rest[length..];
+        }
+        Ok(tokens)
+    }
+
+    fn write_piece(&self, token: Token, bytes: &mut Vec<u8>) {
+        if let Ok(byte) = u8::try_from(token - FIRST_BYTE) {
+            bytes.push(byte);
+        } else if let Ok(index) = usize::try_from(token - FIRST_WORD) {
+            bytes.extend(self.words[index].as_bytes());
+        }
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        token == END.0
+    }
+
+    fn begin(&mut self, slot: Slot, begin: Begin<'_>) -> Result<(), Error> {
+        let sequence = &mut self.sequences[slot as usize];
+        sequence.logprobs = begin.logprobs;
+        sequence.answer = None;
+        Ok(())
+    }
+
+    fn cut(&mut self, slot: Slot, position: u32) -> u32 {
+        let cache = &mut self.sequences[slot as usize].cache;
+        let position = if self.recurrent && cache.len() > position as usize {
+            0
+        } else {
+            position
+        };
+        cache.truncate(position as usize);
+        position
+    }
+
+    fn shift(&mut self, slot: Slot, keep: u32, count: u32) -> bool {
+        if !self.recurrent {
+            let cache = &mut self.sequences[slot as usize].cache;
+            cache.drain(keep as usize..(keep + count) as usize);
+        }
+        !self.recurrent
+    }
+
+    fn step(&mut self, feeds: &[Feed<'_>], sampled: &mut Vec<Sampled>) -> Result<(), Error> {
+        self.steps += 1;
+        thread::sleep(self.step_time);
+        self.misbehave()?;
+        if feeds.iter().map(|feed| feed.tokens.len()).sum::<usize>() > STEP_TOKENS as usize {
+            return Err(Error::Engine("the batch is too long".into()));
+        }
+        for feed in feeds {
+            let cache = &mut self.sequences[feed.slot as usize].cache;
+            if cache.len() != feed.position as usize {
+                return Err(Error::Engine(format!(
+                    "slot {} holds {} tokens and was fed position {}",
+                    feed.slot,
+                    cache.len(),
+                    feed.position
+                )));
+            }
+            cache.extend_from_slice(feed.tokens);
+            if cache.len() > self.context as usize {
+                return Err(Error::Engine(format!("slot {} is over-full", feed.slot)));
+            }
+            if feed.sample {
+                sampled.push(self.sample(feed.slot));
+            }
+        }
+        Ok(())
+    }
 }

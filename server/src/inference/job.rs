@@ -50,6 +50,19 @@ pub enum Event {
     Detokenized(Result<String, Error>),
 }
 
+impl Event {
+    /// The event that tells the same caller of a failure instead.
+    #[must_use]
+    pub fn into_failure(self, error: Error) -> Self {
+        match self {
+            Self::Generate(_) => Self::Generate(generate::Event::Failed(error)),
+            Self::Encode(_) => Self::Encode(encode::Event::Failed(error)),
+            Self::Tokenized(_) => Self::Tokenized(Err(error)),
+            Self::Detokenized(_) => Self::Detokenized(Err(error)),
+        }
+    }
+}
+
 impl Job {
     /// The event that tells the caller of this job that it failed.
     #[must_use]
@@ -132,7 +145,8 @@ pub trait Outbox {
     fn step(&mut self, step: Step) -> Result<(), Closed>;
 }
 
-/// What one step of an engine loop did, for the metrics. All zero for a delivery without computation.
+/// What one step of an engine loop did, for the metrics. All but the last two are zero for a delivery without
+/// computation.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Step {
     /// Jobs that were part of the step's batch.

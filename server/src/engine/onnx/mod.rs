@@ -1,5 +1,7 @@
 //! ONNX models through ONNX Runtime.
 
+pub mod library;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use crate::inference::{Error, Inbox, Outbox};
 pub struct Spec {
     /// The graph.
     pub graph: PathBuf,
+    /// Its name in the model's folder: external data is relative to it.
+    pub graph_name: String,
     /// The other files of the model's folder by their names in it (`tokenizer.json`, `1_Pooling/config.json`, ...).
     pub files: Vec<(String, PathBuf)>,
     /// Threads; 0 chooses from the processors this process may use.

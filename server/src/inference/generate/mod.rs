@@ -1,8 +1,10 @@
 //! Generation: the job, its events, and the loop that advances many of them together.
 //!
-//! [`scheduler`] decides, an [`Engine`] computes, [`text`] turns tokens into what may be shown, and [`run`] joins them.
+//! [`prompt`] turns what was asked into tokens that fit, [`scheduler`] decides, an [`Engine`] computes, [`text`] turns
+//! tokens into what may be shown, and [`run()`] joins them.
 
 mod engine;
+mod prompt;
 mod run;
 pub mod scheduler;
 pub mod text;
@@ -22,7 +24,8 @@ pub struct Generate {
     pub sampling: Sampling,
     /// Generation ends before the first occurrence of any of these, and none of their bytes is shown.
     pub stop: Vec<String>,
-    /// Most tokens to generate. `None` is ten times the context, Ollama's bound for "no limit".
+    /// Most tokens to generate. `None` is ten times the context, Ollama's bound for "no limit" and for any limit above it.
+    /// 0 computes the prompt, which fills the cache, and generates nothing, as in llama.cpp's server.
     pub max_tokens: Option<u32>,
     /// What to do with a prompt that is longer than the context, and when the context is full.
     pub overflow: Overflow,
@@ -120,7 +123,8 @@ pub struct Admitted {
 pub struct Text {
     /// May be empty when only `logprobs` are to be told.
     pub text: String,
-    /// One entry per token since the last piece, when the job asked for them.
+    /// One entry per token since the last piece, when the job asked for them. The token that ended the answer and those
+    /// of a stop string have none.
     pub logprobs: Vec<TokenLogprob>,
 }
 
@@ -169,12 +173,12 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// Tokens of the prompt whose results were still in the cache.
     pub cached_tokens: u32,
-    /// Tokens generated, the one that ended the answer included.
+    /// Tokens sampled, the one that ended the answer and those of a stop string included, as llama.cpp's server counts.
     pub generated_tokens: u32,
-    /// From the job's arrival to its slot.
+    /// From the job's arrival to its slot; at least 1.
     pub queue_ns: u64,
-    /// From the slot to the first token.
+    /// From the slot to the first token; at least 1.
     pub prefill_ns: u64,
-    /// From the first token to the last.
+    /// From the first token to the last; at least 1 if there is any.
     pub decode_ns: u64,
 }

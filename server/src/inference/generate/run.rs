@@ -1,9 +1,394 @@
-//! The generation loop.
+//! The generation loop: one thread that owns the engine and advances all jobs together.
 
-use super::Engine;
-use crate::inference::{Inbox, Outbox};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-/// Generates what the inbox asks for until it closes.
+use super::scheduler::{Request, Scheduler};
+use super::text::Assembler;
+use super::{
+    Admitted, Begin, Engine, Event, Feed, Finish, Finished, Generate, Sampled, Sampling, Slot,
+    Text, TokenLogprob, Usage, prompt,
+};
+use crate::inference::{self, Closed, Command, Error, Inbox, Job, JobId, Outbox, Step, Token};
+
+/// Times its context that a job without a limit may generate, as in Ollama; also the most that a limit can be.
+const CONTEXTS_PER_ANSWER: u32 = 10;
+
+/// Generates what the inbox asks for until it closes, or the outbox does. A panic of the engine is the caller's.
 pub fn run(engine: &mut dyn Engine, inbox: &Inbox, outbox: &mut dyn Outbox) {
-    let _ = (engine, inbox, outbox);
+    let mut generation = Loop {
+        scheduler: Scheduler::new(engine.limits()),
+        jobs: HashMap::new(),
+        engine,
+        outbox,
+        undelivered: false,
+        sampled: Vec::new(),
+        bytes: Vec::new(),
+    };
+    while generation.turn(inbox).is_ok() {}
 }
+
+struct Loop<'a> {
+    engine: &'a mut dyn Engine,
+    outbox: &'a mut dyn Outbox,
+    scheduler: Scheduler,
+    /// The jobs that the scheduler knows; it bounds them.
+    jobs: HashMap<JobId, Active>,
+    /// Whether events were pushed that have not left.
+    undelivered: bool,
+    /// Kept from step to step for its memory, as is `bytes`.
+    sampled: Vec<Sampled>,
+    bytes: Vec<u8>,
+}
+
+/// A job that waits or runs.
+struct Active {
+    sampling: Sampling,
+    logprobs: Option<u8>,
+    text: Assembler,
+    usage: Usage,
+    /// When its present phase began: waiting, prefill, decode.
+    phase_began: Instant,
+}
+
+impl Active {
+    /// The time since the last lap. Something that happened took time, whatever the clock's resolution.
+    fn lap(&mut self, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.phase_began);
+        self.phase_began = now;
+        nanoseconds(elapsed).max(1)
+    }
+}
+
+impl Loop<'_> {
+    fn turn(&mut self, inbox: &Inbox) -> Result<(), Closed> {
+        self.take_commands(inbox)?;
+        self.fill_slots();
+        self.make_room();
+        // Admissions and refusals do not wait for a step, which can take seconds.
+        if self.undelivered {
+            self.deliver(Step::default())?;
+        }
+        if self.scheduler.running() > 0 {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is there, and waits for something only when there is nothing else to do.
+    fn take_commands(&mut self, inbox: &Inbox) -> Result<(), Closed> {
+        if self.scheduler.is_idle() {
+            let command = inbox.wait()?;
+            self.take(command);
+        }
+        while let Some(command) = inbox.poll()? {
+            self.take(command);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Submit(id, job) => {
+                if let Err(event) = self.submit(id, job) {
+                    self.push(id, event);
+                }
+            }
+            Command::Cancel(id) => {
+                self.scheduler.cancel(id);
+                self.jobs.remove(&id);
+            }
+        }
+    }
+
+    /// Takes a job on, or gives the event that is all of its answer.
+    fn submit(&mut self, id: JobId, job: Job) -> Result<(), inference::Event> {
+        match &job {
+            Job::Generate(generate) => self.admit(id, generate).map_err(|error| job.failed(error)),
+            Job::Tokenize {
+                text,
+                add_special,
+                parse_special,
+            } => {
+                let tokens = self.engine.tokenize(text, *add_special, *parse_special);
+                Err(inference::Event::Tokenized(tokens))
+            }
+            Job::Detokenize { tokens } => {
+                Err(inference::Event::Detokenized(self.detokenize(tokens)))
+            }
+            Job::Embed(_) => Err(job.failed(unsupported("embeddings"))),
+            Job::Classify(_) => Err(job.failed(unsupported("classify"))),
+        }
+    }
+
+    fn admit(&mut self, id: JobId, job: &Generate) -> Result<(), Error> {
+        // Before the work of tokenising, so that a refusal costs next to nothing.
+        if self.scheduler.is_crowded() {
+            return Err(Error::Busy);
+        }
+        let arrived = Instant::now();
+        let prompt = prompt::admit(self.engine, job)?;
+        let prompt_tokens = count(prompt.tokens.len());
+        let longest = self
+            .engine
+            .limits()
+            .context
+            .saturating_mul(CONTEXTS_PER_ANSWER);
+        self.scheduler.submit(Request {
+            id,
+            prompt: prompt.tokens,
+            keep: prompt.keep,
+            shift: job.overflow.shift,
+            max_tokens: job.max_tokens.map_or(longest, |tokens| tokens.min(longest)),
+        });
+        self.jobs.insert(
+            id,
+            Active {
+                sampling: job.sampling,
+                logprobs: job.logprobs,
+                text: Assembler::new(&job.stop),
+                usage: Usage {
+                    prompt_tokens,
+                    ..Usage::default()
+                },
+                phase_began: arrived,
+            },
+        );
+        let truncated_tokens = prompt.truncated_tokens;
+        self.push_own(
+            id,
+            Event::Admitted(Admitted {
+                prompt_tokens,
+                truncated_tokens,
+            }),
+        );
+        Ok(())
+    }
+
+    fn detokenize(&self, tokens: &[Token]) -> Result<String, Error> {
+        prompt::check_tokens(self.engine, tokens)?;
+        let mut bytes = Vec::new();
+        for &token in tokens {
+            self.engine.write_piece(token, &mut bytes);
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn fill_slots(&mut self) {
+        while let Some(assigned) = self.scheduler.assign() {
+            let left = self.engine.cut(assigned.slot, assigned.cached_tokens);
+            let cached_tokens = left.min(assigned.cached_tokens);
+            self.scheduler.start(assigned.slot, cached_tokens);
+            let job = self
+                .jobs
+                .get_mut(&assigned.id)
+                .expect("the scheduler knows only these");
+            job.usage.cached_tokens = cached_tokens;
+            job.usage.queue_ns = job.lap(Instant::now());
+            let begin = Begin {
+                sampling: &job.sampling,
+                logprobs: job.logprobs,
+                recent: self.scheduler.prompt(assigned.slot),
+            };
+            if let Err(error) = self.engine.begin(assigned.slot, begin) {
+                self.scheduler.finish(assigned.slot);
+                self.fail(assigned.id, error);
+            }
+        }
+    }
+
+    /// Shifts the contexts that are full; where the engine cannot, the answer ends as if the job had not asked for it.
+    fn make_room(&mut self) {
+        while let Some(full) = self.scheduler.full() {
+            if self.engine.shift(full.slot, full.keep, full.count) {
+                self.scheduler.shifted(full);
+            } else {
+                self.finish(full.slot, Finish::Length, Instant::now());
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<(), Closed> {
+        self.sampled.clear();
+        let plan = self.scheduler.plan();
+        let began = Instant::now();
+        let computed = self
+            .engine
+            .step(&plan.feeds, &mut self.sampled)
+            .and_then(|()| {
+                check_answers(&plan.feeds, &self.sampled, self.engine.limits().vocabulary)
+            });
+        let now = Instant::now();
+        let mut step = Step {
+            jobs: count(plan.feeds.len()),
+            prompt_tokens: plan.prompt_tokens,
+            compute_ns: nanoseconds(now - began),
+            ..Step::default()
+        };
+        match computed {
+            Ok(()) => {
+                step.generated_tokens = count(self.sampled.len());
+                for slot in self.scheduler.computed() {
+                    self.finish(slot, Finish::Length, now);
+                }
+                let mut sampled = std::mem::take(&mut self.sampled);
+                for sampled in sampled.drain(..) {
+                    self.advance(sampled, now);
+                }
+                self.sampled = sampled;
+            }
+            Err(error) => {
+                let slots: Vec<Slot> = plan.feeds.iter().map(|feed| feed.slot).collect();
+                for slot in slots {
+                    self.engine.cut(slot, 0);
+                    let ended = self.scheduler.fail(slot);
+                    self.fail(ended.id, error.clone());
+                }
+            }
+        }
+        self.deliver(step)
+    }
+
+    /// Takes a sampled token to the job that it continues.
+    fn advance(&mut self, sampled: Sampled, now: Instant) {
+        let Sampled {
+            slot,
+            token,
+            logprob,
+        } = sampled;
+        let id = self
+            .scheduler
+            .job(slot)
+            .expect("only jobs with a slot were fed");
+        let length = self.scheduler.sampled(slot, token);
+        let job = self
+            .jobs
+            .get_mut(&id)
+            .expect("the scheduler knows only these");
+        job.usage.generated_tokens += 1;
+        if job.usage.generated_tokens == 1 {
+            job.usage.prefill_ns = job.lap(now);
+        }
+        if self.engine.is_end(token) {
+            return self.finish(slot, Finish::Stop, now);
+        }
+        self.bytes.clear();
+        self.engine.write_piece(token, &mut self.bytes);
+        let assembled = job.text.push(&self.bytes, logprob.map(writable));
+        self.push_text(id, assembled.text);
+        if assembled.stopped {
+            self.finish(slot, Finish::Stop, now);
+        } else if let Some(reason) = length {
+            self.finish(slot, reason, now);
+        }
+    }
+
+    fn finish(&mut self, slot: Slot, reason: Finish, now: Instant) {
+        let ended = self.scheduler.finish(slot);
+        let mut job = self
+            .jobs
+            .remove(&ended.id)
+            .expect("the scheduler knows only these");
+        self.push_text(ended.id, job.text.finish());
+        let lap = job.lap(now);
+        match job.usage.generated_tokens {
+            0 => job.usage.prefill_ns = lap,
+            _ => job.usage.decode_ns = lap,
+        }
+        let mut context = ended.tokens;
+        // The end token and the tokens of a stop string are no part of the answer.
+        context.truncate(job.usage.prompt_tokens as usize + job.text.reported_tokens());
+        if context.first().copied() == self.engine.beginning() {
+            context.remove(0);
+        }
+        self.push_own(
+            ended.id,
+            Event::Finished(Finished {
+                reason,
+                usage: job.usage,
+                context,
+            }),
+        );
+    }
+
+    fn fail(&mut self, id: JobId, error: Error) {
+        self.jobs.remove(&id);
+        self.push_own(id, Event::Failed(error));
+    }
+
+    fn push_text(&mut self, id: JobId, text: Text) {
+        if text != Text::default() {
+            self.push_own(id, Event::Text(text));
+        }
+    }
+
+    fn push_own(&mut self, id: JobId, event: Event) {
+        self.push(id, inference::Event::Generate(event));
+    }
+
+    fn push(&mut self, id: JobId, event: inference::Event) {
+        self.undelivered = true;
+        self.outbox.push(id, event);
+    }
+
+    fn deliver(&mut self, step: Step) -> Result<(), Closed> {
+        self.undelivered = false;
+        let running = count(self.scheduler.running());
+        let waiting = count(self.scheduler.waiting());
+        self.outbox.step(Step {
+            running,
+            waiting,
+            ..step
+        })
+    }
+}
+
+/// Refuses a step whose samples are not those that were asked for: they would reach the wrong callers.
+fn check_answers(feeds: &[Feed<'_>], sampled: &[Sampled], vocabulary: u32) -> Result<(), Error> {
+    let asked = feeds
+        .iter()
+        .filter(|feed| feed.sample)
+        .map(|feed| feed.slot);
+    if !asked.eq(sampled.iter().map(|sampled| sampled.slot)) {
+        return Err(Error::Engine(
+            "it sampled for other sequences than it was asked to".into(),
+        ));
+    }
+    let known = |token: Token| u32::try_from(token).is_ok_and(|token| token < vocabulary);
+    match sampled.iter().find(|sampled| !known(sampled.token)) {
+        None => Ok(()),
+        Some(sampled) => Err(Error::Engine(format!(
+            "it sampled the unknown token {}",
+            sampled.token
+        ))),
+    }
+}
+
+/// Log probabilities as every dialect can write them: a probability of 0 and a NaN become the least number, as in
+/// llama.cpp's server.
+fn writable(mut logprob: TokenLogprob) -> TokenLogprob {
+    for entry in std::iter::once(&mut logprob.chosen).chain(&mut logprob.top) {
+        if entry.logprob.is_finite() {
+            entry.logprob = entry.logprob.min(0.0);
+        } else {
+            entry.logprob = f32::MIN;
+        }
+    }
+    logprob
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::Unsupported(format!("this model does not support {what}"))
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).expect("bounded by the context, the slots or the waiting jobs")
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

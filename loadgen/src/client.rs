@@ -1,0 +1,158 @@
+//! One request over the wire: send it, stamp every read, judge nothing.
+//!
+//! Between the first stamp and the last only clock readings and pushes happen; bodies are parsed later by `routes`.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::{StatusCode, Url, header};
+
+/// How long a TCP connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Speaks to one target over kept-alive HTTP/1.1 connections. Cheap to clone; clones share the connections.
+///
+/// Proxies, retries, redirects and compression are off: each would put time or work of its own between the clock and
+/// the server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+}
+
+/// What a request sends.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The path, such as `/api/generate`.
+    pub path: &'static str,
+    /// The JSON body, made before the clock starts.
+    pub body: Bytes,
+}
+
+/// What came back, with the time of every read.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Just before the request was handed to the connection.
+    pub started: Instant,
+    /// The status, once the reply's headers were here.
+    pub status: Option<StatusCode>,
+    /// Each piece of the body, stamped as it arrived.
+    pub reads: Vec<(Instant, Bytes)>,
+    /// When the last byte had arrived, or when the request failed.
+    pub ended: Instant,
+    /// Why the reply is not whole, if it is not.
+    pub failure: Option<TransportFailure>,
+}
+
+/// The connection let the request down.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportFailure {
+    /// No connection could be opened.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// The time allowed for one request was over.
+    #[error("timed out")]
+    Timeout,
+    /// The connection ended before the reply did.
+    #[error("connection broke: {0}")]
+    Broken(String),
+}
+
+impl Client {
+    /// A client of the server at `base` that gives each request `timeout`.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up on this machine.
+    pub fn new(base: Url, timeout: Duration) -> reqwest::Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .retry(reqwest::retry::never())
+            .redirect(reqwest::redirect::Policy::none())
+            .http1_only()
+            .pool_idle_timeout(None)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .build()?;
+        Ok(Self { http, base })
+    }
+
+    /// Sends `request` and reads the reply to its end.
+    pub async fn post(&self, request: &Request) -> Exchange {
+        let to_send = self
+            .http
+            .post(self.url(request.path))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(request.body.clone());
+        exchange(to_send).await
+    }
+
+    /// Fetches `path`.
+    pub async fn get(&self, path: &str) -> Exchange {
+        exchange(self.http.get(self.url(path))).await
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url
+    }
+}
+
+impl Exchange {
+    /// From the start to the last byte.
+    pub fn duration(&self) -> Duration {
+        self.ended - self.started
+    }
+
+    /// The whole body.
+    pub fn body(&self) -> Vec<u8> {
+        self.reads
+            .iter()
+            .flat_map(|(_, bytes)| bytes)
+            .copied()
+            .collect()
+    }
+}
+
+async fn exchange(to_send: reqwest::RequestBuilder) -> Exchange {
+    let mut exchange = Exchange {
+        started: Instant::now(),
+        status: None,
+        reads: Vec::new(),
+        ended: Instant::now(),
+        failure: None,
+    };
+    if let Err(error) = read(to_send, &mut exchange).await {
+        exchange.failure = Some(classify(&error));
+    }
+    exchange.ended = Instant::now();
+    exchange
+}
+
+async fn read(to_send: reqwest::RequestBuilder, exchange: &mut Exchange) -> reqwest::Result<()> {
+    let mut reply = to_send.send().await?;
+    exchange.status = Some(reply.status());
+    while let Some(bytes) = reply.chunk().await? {
+        exchange.reads.push((Instant::now(), bytes));
+    }
+    Ok(())
+}
+
+fn classify(error: &reqwest::Error) -> TransportFailure {
+    if error.is_connect() {
+        TransportFailure::Connect(root_cause(error))
+    } else if error.is_timeout() {
+        TransportFailure::Timeout
+    } else {
+        TransportFailure::Broken(root_cause(error))
+    }
+}
+
+/// The innermost error says what happened; the outer ones only repeat the address.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

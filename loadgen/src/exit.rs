@@ -1,0 +1,32 @@
+//! What the process returns, so that scripts need not read the table.
+
+/// The outcome of a run as an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything asked for was measured and every reply was good.
+    Ok,
+    /// Requests failed or gave wrong replies.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// The targets did not do the same work.
+    Invalid,
+    /// A target does not answer, or lacks the model.
+    Unreachable,
+    /// Stopped by the user; the report covers what was done.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number; 3 is kept for assertions that the data do not decide.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Invalid => 4,
+            Self::Unreachable => 5,
+            Self::Interrupted => 130,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use procfs::{
+    ProcResult,
+    net::{TcpState, tcp, tcp6},
+    process::{FDTarget, Process, Status, all_processes},
+};
+use reqwest::Url;
+
+use super::Snapshot;
+
+/// The processes that listen on a target's port, and whatever they started.
+#[derive(Debug, Clone)]
+pub struct ProcessTree {
+    roots: Vec<i32>,
+    name: String,
+}
+
+/// Why a target's memory cannot be seen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unobservable {
+    /// Not on this machine.
+    #[error("remote")]
+    Remote,
+    /// The process that listens belongs to someone else, or lives in another namespace.
+    #[error("the process behind port {0} is not readable")]
+    Hidden(u16),
+    /// What listens only forwards to the real server.
+    #[error("port {0} belongs to the forwarder {1}")]
+    Forwarder(u16, String),
+    /// `/proc` could not be read.
+    #[error("/proc: {0}")]
+    Proc(String),
+}
+
+/// Processes that listen on behalf of a container whose memory they do not show.
+const FORWARDERS: [&str; 3] = ["docker-proxy", "rootlessport", "slirp4netns"];
+
+impl ProcessTree {
+    /// Finds who listens where `url` points: port, listening socket's inode, owner of that descriptor.
+    ///
+    /// # Errors
+    /// [`Unobservable`] for a target elsewhere, or one whose process this user may not inspect.
+    pub fn behind(url: &Url) -> Result<Self, Unobservable> {
+        let port = url.port_or_known_default().ok_or(Unobservable::Remote)?;
+        let is_here = is_loopback_host(url).ok_or(Unobservable::Remote)?;
+        let listening = |address: SocketAddr| {
+            address.port() == port && (address.ip().is_unspecified() || is_here(address.ip()))
+        };
+        let inodes: HashSet<u64> = [tcp(), tcp6()]
+            .into_iter()
+            // A kernel without IPv6 has no tcp6 table, which is no reason to ignore the other.
+            .filter_map(ProcResult::ok)
+            .flatten()
+            .filter(|entry| entry.state == TcpState::Listen && listening(entry.local_address))
+            .map(|entry| entry.inode)
+            .collect();
+
+        let mut roots = Vec::new();
+        let mut name = String::new();
+        let everyone = all_processes().map_err(|error| Unobservable::Proc(error.to_string()))?;
+        for process in everyone.filter_map(ProcResult::ok) {
+            if owns_one_of(&process, &inodes) {
+                name = process.stat().map(|stat| stat.comm).unwrap_or_default();
+                roots.push(process.pid());
+            }
+        }
+        if roots.is_empty() {
+            return Err(Unobservable::Hidden(port));
+        }
+        if FORWARDERS.contains(&name.as_str()) {
+            return Err(Unobservable::Forwarder(port, name));
+        }
+        Ok(Self { roots, name })
+    }
+
+    /// The listening processes.
+    pub fn roots(&self) -> &[i32] {
+        &self.roots
+    }
+
+    /// The command name of the listener, for the reader to recognise.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads the tree as it is now. `None` once every root is gone.
+    pub fn observe(&self, at_ms: u64) -> Option<Snapshot> {
+        let mut snapshot = Snapshot {
+            at_ms,
+            rss_bytes: 0,
+            anon_bytes: 0,
+            file_bytes: 0,
+            shmem_bytes: 0,
+            processes: 0,
+        };
+        for process in self.members().values() {
+            // A process may end between being found and being read.
+            let Ok(status) = process.status() else {
+                continue;
+            };
+            snapshot.processes += 1;
+            add(&mut snapshot, &status);
+        }
+        (snapshot.processes > 0).then_some(snapshot)
+    }
+
+    /// The proportional set size of the whole tree in bytes: pages shared by n processes count 1/n each. `None` when
+    /// the kernel refuses to tell for any of them.
+    pub fn pss_bytes(&self) -> Option<u64> {
+        let members = self.members();
+        if members.is_empty() {
+            return None;
+        }
+        members.values().map(pss_bytes).sum()
+    }
+
+    /// Roots and descendants alive now, by process id.
+    fn members(&self) -> BTreeMap<i32, Process> {
+        let mut members = BTreeMap::new();
+        let mut pending = self.roots.clone();
+        while let Some(pid) = pending.pop() {
+            if members.contains_key(&pid) {
+                continue;
+            }
+            let Ok(process) = Process::new(pid) else {
+                continue;
+            };
+            pending.extend(children(&process));
+            members.insert(pid, process);
+        }
+        members
+    }
+}
+
+/// Which local addresses serve the host of `url`; `None` when the host is not this machine's loopback.
+fn is_loopback_host(url: &Url) -> Option<impl Fn(IpAddr) -> bool> {
+    let host = url.host_str()?;
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    if !(host == "localhost" || address.is_some_and(|address| address.is_loopback())) {
+        return None;
+    }
+    Some(move |listener: IpAddr| {
+        address.map_or(listener.is_loopback(), |wanted| wanted == listener)
+    })
+}
+
+fn owns_one_of(process: &Process, inodes: &HashSet<u64>) -> bool {
+    // Other users' descriptors are not readable; such a process is simply not ours to find.
+    let Ok(descriptors) = process.fd() else {
+        return false;
+    };
+    descriptors
+        .filter_map(ProcResult::ok)
+        .any(|descriptor| matches!(descriptor.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
+}
+
+/// Children of every thread: reading these few lists is much cheaper than every process's parent id, ten times a second.
+fn children(process: &Process) -> Vec<i32> {
+    let Ok(tasks) = process.tasks() else {
+        return Vec::new();
+    };
+    tasks
+        .filter_map(ProcResult::ok)
+        .filter_map(|task| task.children().ok())
+        .flatten()
+        .filter_map(|pid| i32::try_from(pid).ok())
+        .collect()
+}
+
+fn add(snapshot: &mut Snapshot, status: &Status) {
+    let bytes = |kibibytes: Option<u64>| kibibytes.unwrap_or(0) * 1024;
+    snapshot.rss_bytes += bytes(status.vmrss);
+    snapshot.anon_bytes += bytes(status.rssanon);
+    snapshot.file_bytes += bytes(status.rssfile);
+    snapshot.shmem_bytes += bytes(status.rssshmem);
+}
+
+fn pss_bytes(process: &Process) -> Option<u64> {
+    let rollup = process.smaps_rollup().ok()?;
+    rollup
+        .memory_map_rollup
+        .0
+        .first()?
+        .extension
+        .map
+        .get("Pss")
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn behind(url: &str) -> Result<ProcessTree, Unobservable> {
+        ProcessTree::behind(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn a_listener_of_this_process_is_found_on_every_name_of_the_loopback() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["127.0.0.1", "localhost"] {
+            let tree = behind(&format!("http://{host}:{port}")).unwrap();
+            assert_eq!(tree.roots(), [std::process::id() as i32]);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_splits_what_is_resident() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tree = behind(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let snapshot = tree.observe(7).unwrap();
+        assert_eq!(snapshot.at_ms, 7);
+        assert!(snapshot.rss_bytes > 1 << 20);
+        assert_eq!(
+            snapshot.rss_bytes,
+            snapshot.anon_bytes + snapshot.file_bytes + snapshot.shmem_bytes
+        );
+        let pss = tree.pss_bytes().unwrap();
+        assert!(pss > 1 << 20, "{pss}");
+    }
+
+    #[test]
+    fn a_target_elsewhere_or_unseen_has_no_memory() {
+        assert_eq!(
+            behind("http://192.0.2.1:11434").unwrap_err(),
+            Unobservable::Remote
+        );
+        assert_eq!(
+            behind("http://example.org").unwrap_err(),
+            Unobservable::Remote
+        );
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        assert_eq!(
+            behind(&format!("http://127.0.0.1:{port}")).unwrap_err(),
+            Unobservable::Hidden(port)
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! A server with known answers at known times: what it sends is scripted, so what is measured can be checked.
+//!
+//! It speaks the routes that `routes` asks for, and on request lacks one, fails in a chosen way, or lets a child process
+//! hold memory. It is written against the API, not against the client: nothing here imports the measuring side.
+
+mod fault;
+mod replies;
+mod script;
+pub mod worker;
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    routing::{get, post},
+    serve::ListenerExt,
+};
+use tokio::net::TcpListener;
+
+use fault::Faults;
+
+/// How the mock behaves.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Address to listen on; port 0 takes a free one, which is printed
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:11499")]
+    listen: SocketAddr,
+
+    /// From request to first text
+    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = crate::args::duration)]
+    ttft: Duration,
+
+    /// From one piece of text to the next
+    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = crate::args::duration)]
+    itl: Duration,
+
+    /// Tokens in each piece of text
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    tokens_per_chunk: u64,
+
+    /// End the text by itself after this many tokens
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    eos_at: Option<u64>,
+
+    /// From request to vector
+    #[arg(long, value_name = "DURATION", default_value = "3ms", value_parser = crate::args::duration)]
+    embed_time: Duration,
+
+    /// From request to labels
+    #[arg(long, value_name = "DURATION", default_value = "2ms", value_parser = crate::args::duration)]
+    classify_time: Duration,
+
+    /// Numbers in each vector
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    dimensions: usize,
+
+    /// Labels of the classifier
+    #[arg(long, value_name = "LABEL", value_delimiter = ',', default_values = ["positive", "neutral", "negative"])]
+    labels: Vec<String>,
+
+    /// Models it has
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ["tiny", "tiny-embed", "tiny-classify"])]
+    models: Vec<String>,
+
+    /// Bytes that each model's files are said to have
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
+    model_bytes: u64,
+
+    /// Routes it does not have
+    #[arg(long, value_name = "ROUTE", value_delimiter = ',')]
+    lack: Vec<Lack>,
+
+    /// Fail in this way, in every reply or in every Nth
+    #[arg(long = "fault", value_name = "KIND[:N]")]
+    faults: Vec<fault::Fault>,
+
+    /// How long the fault `stall` waits in the middle of a reply
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::args::duration)]
+    stall: Duration,
+
+    /// Let a child process hold this much memory
+    #[arg(long, value_name = "MIB")]
+    worker_mib: Option<usize>,
+}
+
+/// A route that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Lack {
+    Generate,
+    Embed,
+    Classify,
+    Chat,
+}
+
+/// What every handler sees.
+#[derive(Debug, Clone)]
+struct Mock(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    args: Args,
+    faults: Faults,
+    /// Models asked for so far; at most as many as there are models.
+    loaded: Mutex<BTreeSet<String>>,
+}
+
+/// Serves until the process is ended. Prints `listening on http://ADDRESS` once it can be asked.
+///
+/// # Errors
+/// When the address cannot be had or the child process not started.
+pub async fn serve(args: Args) -> io::Result<()> {
+    // Kept until the end: the worker leaves when the pipe to it closes.
+    let _worker = args.worker_mib.map(worker::start).transpose()?;
+    let listener = TcpListener::bind(args.listen).await?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
+    stdout.flush()?;
+    // Without this, Nagle's algorithm and delayed acknowledgements hold small pieces back for 40 ms.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
+    axum::serve(listener, app(args)).await
+}
+
+fn app(args: Args) -> Router {
+    let has = |route| !args.lack.contains(&route);
+    let mut app = Router::new()
+        .route("/api/version", get(replies::version))
+        .route("/api/tags", get(replies::tags))
+        .route("/api/ps", get(replies::ps));
+    if has(Lack::Generate) {
+        app = app.route("/api/generate", post(replies::generate));
+    }
+    if has(Lack::Embed) {
+        app = app.route("/api/embed", post(replies::embed));
+    }
+    if has(Lack::Classify) {
+        app = app.route("/classify", post(replies::classify));
+    }
+    if has(Lack::Chat) {
+        app = app.route("/api/chat", post(replies::chat));
+    }
+    let faults = Faults::new(&args.faults);
+    app.fallback(replies::page_not_found)
+        .with_state(Mock(Arc::new(Shared {
+            args,
+            faults,
+            loaded: Mutex::default(),
+        })))
+}

@@ -1,0 +1,110 @@
+//! What the user sees while a measurement runs: a bar on a terminal, plain lines elsewhere, nothing when asked.
+//!
+//! Writes to standard error only, and only between slots, so that it never competes with a measurement.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    args::Plan,
+    run::{Sample, Slot},
+    stats,
+    workload::Workload,
+};
+
+/// Where progress goes.
+#[derive(Debug)]
+pub enum Progress {
+    /// One moving line.
+    Bar(ProgressBar),
+    /// One line per target and round.
+    Lines {
+        /// Rounds in all, for "3/10".
+        rounds: u32,
+    },
+    /// Warnings only.
+    Quiet,
+}
+
+impl Progress {
+    /// The kind that suits the user's wish and the terminal.
+    pub fn new(plan: &Plan) -> Self {
+        if plan.quiet {
+            return Self::Quiet;
+        }
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines {
+                rounds: plan.rounds,
+            };
+        }
+        let cells = plan.workloads.len() * plan.concurrency.len() * plan.targets.len();
+        let bar = ProgressBar::new(cells as u64 * u64::from(plan.rounds));
+        let style = ProgressStyle::with_template(
+            "{bar:30} {pos}/{len} slots  {elapsed} of about {duration}  {msg}",
+        )
+        .expect("the template is a constant that indicatif accepts");
+        bar.set_style(style);
+        Self::Bar(bar)
+    }
+
+    /// Tells that a target has done its share of a round.
+    pub fn slot(
+        &self,
+        target: &str,
+        workload: Workload,
+        concurrency: usize,
+        round: u32,
+        slot: &Slot,
+    ) {
+        let line = || {
+            format!(
+                "{} at {concurrency}  {target}  {}",
+                workload.name(),
+                summary(&slot.samples)
+            )
+        };
+        match self {
+            Self::Bar(bar) => {
+                bar.set_message(line());
+                bar.inc(1);
+            }
+            Self::Lines { rounds } => eprintln!("round {}/{rounds}  {}", round + 1, line()),
+            Self::Quiet => {}
+        }
+    }
+
+    /// Tells what the user should know now rather than at the end.
+    pub fn warn(&self, message: &str) {
+        let line = format!("warning: {message}");
+        match self {
+            Self::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
+            Self::Lines { .. } | Self::Quiet => eprintln!("{line}"),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn summary(samples: &[Sample]) -> String {
+    let failed = samples
+        .iter()
+        .filter(|sample| sample.outcome.is_err())
+        .count();
+    let mut times: Vec<f64> = samples
+        .iter()
+        .filter(|sample| sample.outcome.is_ok())
+        .map(|sample| sample.end_to_end.as_secs_f64() * 1e3)
+        .collect();
+    let median = stats::nearest_rank(&mut times, 0.5)
+        .map_or("n/a".into(), |median| format!("{median:.1} ms"));
+    format!(
+        "{} requests, {failed} failed, median {median}",
+        samples.len()
+    )
+}

@@ -1,0 +1,498 @@
+use std::fmt::Write;
+
+use super::{
+    CellReport, Comparison, Figures, GenerationFigures, LaneReport, Latency, MemoryReport, Metric,
+    Report, WorkloadReport,
+};
+use crate::workload::Workload;
+
+const NOT_AVAILABLE: &str = "n/a";
+
+/// The report as a table for a terminal: targets side by side, one row per figure.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    header(&mut out, report);
+    for workload in &report.workloads {
+        workload_section(&mut out, report, workload);
+    }
+    for objection in &report.not_comparable {
+        line(&mut out, &format!("NOT COMPARABLE  {objection}"));
+    }
+    out
+}
+
+/// Rows of cells that are laid out together, so that their columns align.
+struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A row with one figure per target, and what the comparisons say of it.
+    fn row(
+        &mut self,
+        label: &str,
+        figures: impl IntoIterator<Item = String>,
+        comparisons: Vec<String>,
+    ) {
+        let mut row = vec![label.to_owned()];
+        row.extend(figures);
+        row.extend(comparisons);
+        self.rows.push(row);
+    }
+
+    /// A row that nothing is compared in, left out when no target has the figure.
+    fn plain_row(&mut self, label: &str, figures: Vec<Option<String>>) {
+        if figures.iter().any(Option::is_some) {
+            self.row(label, figures.into_iter().map(or_not_available), Vec::new());
+        }
+    }
+
+    /// Labels and comparisons to the left of their columns, figures to the right.
+    fn write(&self, out: &mut String, targets: usize) {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell: &String| cell.chars().count())
+                .max()
+        };
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| width(column).unwrap_or(0))
+            .collect();
+        for row in &self.rows {
+            let mut text = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let width = widths[column];
+                if (1..=targets).contains(&column) {
+                    text += &format!("  {cell:>width$}");
+                } else {
+                    text += &format!("  {cell:<width$}");
+                }
+            }
+            line(out, text.trim_end());
+        }
+    }
+}
+
+fn header(out: &mut String, report: &Report) {
+    let settings = &report.settings;
+    line(
+        out,
+        &format!(
+            "loadgen {}: closed loop, {} rounds of {} requests per target{}, {} to warm up before each, seed {}",
+            report.loadgen,
+            settings.rounds,
+            settings.requests_per_target_and_round,
+            if report.targets.len() > 1 {
+                " in alternating order"
+            } else {
+                ""
+            },
+            settings.warmup_per_target_and_round,
+            settings.seed,
+        ),
+    );
+    let host = &report.host;
+    line(
+        out,
+        &format!(
+            "on {} CPUs ({}), {} GiB, Linux {}, {}{}",
+            host.cpus
+                .map_or(NOT_AVAILABLE.into(), |cpus| cpus.to_string()),
+            host.cpu.as_deref().unwrap_or(NOT_AVAILABLE),
+            host.memory_bytes
+                .map_or(NOT_AVAILABLE.into(), |bytes| format!(
+                    "{:.0}",
+                    bytes as f64 / f64::from(1 << 30)
+                )),
+            host.kernel.as_deref().unwrap_or(NOT_AVAILABLE),
+            report.started_at,
+            if report.interrupted {
+                "; INTERRUPTED, whole rounds only"
+            } else {
+                ""
+            },
+        ),
+    );
+    for target in &report.targets {
+        let version = target.version.as_deref().unwrap_or(NOT_AVAILABLE);
+        let process = match (&target.process, &target.memory_unavailable) {
+            (Some(process), _) => format!("{process}, pid {}", joined(&target.pids)),
+            (None, reason) => format!("memory n/a: {}", reason.as_deref().unwrap_or_default()),
+        };
+        line(
+            out,
+            &format!(
+                "  {}  {}  version {version}  ({process})",
+                target.name, target.url
+            ),
+        );
+    }
+}
+
+fn workload_section(out: &mut String, report: &Report, workload: &WorkloadReport) {
+    let how = match workload.workload {
+        Workload::Generate => {
+            format!(
+                "; at most {} tokens, temperature 0, streamed",
+                report.settings.num_predict
+            )
+        }
+        Workload::Embed | Workload::Classify => "; one text per request".into(),
+    };
+    line(out, "");
+    line(
+        out,
+        &format!("{}: {}{how}", workload.workload.name(), workload.inputs),
+    );
+    for lane in workload
+        .lanes
+        .iter()
+        .filter(|lane| lane.unavailable.is_some())
+    {
+        line(
+            out,
+            &format!(
+                "  {}: n/a, {}",
+                lane.target,
+                lane.unavailable.as_deref().unwrap_or_default()
+            ),
+        );
+    }
+    if workload
+        .cells
+        .iter()
+        .all(|cell| cell.figures.iter().all(Option::is_none))
+    {
+        return;
+    }
+
+    let mut table = Table { rows: Vec::new() };
+    let pairs: Vec<String> = workload
+        .cells
+        .first()
+        .map_or(Vec::new(), |cell| pair_names(&cell.comparisons));
+    table.row("", workload.lanes.iter().map(lane_title), pairs.clone());
+    for cell in &workload.cells {
+        cell_rows(&mut table, cell, pairs.len());
+    }
+    memory_rows(&mut table, &workload.memory, pairs.len());
+    table.write(out, workload.lanes.len());
+    for (lane, failure) in first_failures(workload) {
+        line(out, &format!("  {}: first failure: {failure}", lane.target));
+    }
+}
+
+fn cell_rows(table: &mut Table, cell: &CellReport, pairs: usize) {
+    let each = |figure: &dyn Fn(&Figures) -> Option<String>| -> Vec<Option<String>> {
+        cell.figures
+            .iter()
+            .map(|figures| figure(figures.as_ref()?))
+            .collect()
+    };
+    let generation = |figure: &dyn Fn(&GenerationFigures) -> Option<String>| {
+        each(&|figures| figure(figures.generation.as_ref()?))
+    };
+    let compared = |table: &mut Table, label: &str, metric, figures: Vec<Option<String>>| {
+        if figures.iter().any(Option::is_some) {
+            table.row(
+                label,
+                figures.into_iter().map(or_not_available),
+                comparisons(cell, metric, pairs),
+            );
+        }
+    };
+
+    let title = format!("concurrency {}", cell.concurrency);
+    table.row(
+        &title,
+        each(&|figures| Some(format!("n = {}", figures.requests)))
+            .into_iter()
+            .map(or_not_available),
+        Vec::new(),
+    );
+
+    table.plain_row(
+        "  end to end, ms: P50",
+        each(&|figures| latency(figures.end_to_end_ms.p50)),
+    );
+    compared(
+        table,
+        "    P95",
+        Metric::EndToEndP95,
+        each(&|figures| latency(figures.end_to_end_ms.p95)),
+    );
+    table.plain_row(
+        "    95 % interval of P95",
+        each(&|figures| Some(interval(&figures.end_to_end_ms))),
+    );
+    table.plain_row(
+        "    P99",
+        each(&|figures| latency(figures.end_to_end_ms.p99)),
+    );
+
+    let first = |of: fn(&Latency) -> Option<f64>| {
+        each(&|figures| latency(of(figures.time_to_first_ms.as_ref()?)))
+    };
+    table.plain_row("  to first text, ms: P50", first(|times| times.p50));
+    compared(
+        table,
+        "    P95",
+        Metric::TimeToFirstP95,
+        first(|times| times.p95),
+    );
+    table.plain_row("    P99", first(|times| times.p99));
+
+    let gaps = |of: fn(&Latency) -> Option<f64>| {
+        each(&|figures| latency(of(figures.between_chunks_ms.as_ref()?)))
+    };
+    table.plain_row("  between chunks, ms: P50", gaps(|times| times.p50));
+    table.plain_row("    P95", gaps(|times| times.p95));
+    table.plain_row("    P99", gaps(|times| times.p99));
+
+    compared(
+        table,
+        "  decode tokens/s per request, median",
+        Metric::DecodeRateMedian,
+        generation(&|one| latency(one.decode_tokens_per_second)),
+    );
+    table.plain_row(
+        "    as the server claims",
+        generation(&|one| latency(one.claimed_tokens_per_second)),
+    );
+    table.plain_row(
+        "  tokens/s of all requests",
+        generation(&|one| latency(Some(one.aggregate_tokens_per_second))),
+    );
+    table.plain_row(
+        "  output tokens, mean",
+        generation(&|one| Some(format!("{:.1}", one.mean_output_tokens))),
+    );
+    table.plain_row(
+        "    chunks per token",
+        generation(&|one| Some(format!("{:.2}", one.chunks_per_token))),
+    );
+    table.plain_row(
+        "  input tokens, mean",
+        each(&|figures| Some(format!("{:.1}", figures.mean_input_tokens?))),
+    );
+    table.plain_row(
+        "  input tokens/s of all requests",
+        each(&|figures| latency(figures.input_tokens_per_second)),
+    );
+    table.plain_row(
+        "  requests/s",
+        each(&|figures| latency(Some(figures.requests_per_second))),
+    );
+    table.plain_row("  failed", each(&|figures| Some(failures(figures))));
+}
+
+fn memory_rows(table: &mut Table, memory: &[Option<MemoryReport>], pairs: usize) {
+    if memory.iter().all(Option::is_none) {
+        return;
+    }
+    let each = |figure: &dyn Fn(&MemoryReport) -> Option<String>| -> Vec<Option<String>> {
+        memory
+            .iter()
+            .map(|memory| figure(memory.as_ref()?))
+            .collect()
+    };
+    let processes = each(&|memory| Some(format!("{} processes", memory.peak.processes)));
+    table.row(
+        "memory of the process tree",
+        processes.into_iter().map(or_not_available),
+        Vec::new(),
+    );
+    let peak = each(&|memory| Some(mebibytes(memory.peak.rss_bytes)));
+    table.row(
+        "  peak RSS, MiB",
+        peak.into_iter().map(or_not_available),
+        memory_ratios(memory, pairs),
+    );
+    table.plain_row(
+        "    anonymous / file / shared",
+        each(&|memory| {
+            let peak = &memory.peak;
+            Some(
+                [peak.anon_bytes, peak.file_bytes, peak.shmem_bytes]
+                    .map(mebibytes)
+                    .join(" / "),
+            )
+        }),
+    );
+    table.plain_row(
+        "  PSS before / after, MiB",
+        each(&|memory| {
+            Some(format!(
+                "{} / {}",
+                mebibytes(memory.pss_before_bytes?),
+                mebibytes(memory.pss_after_bytes?)
+            ))
+        }),
+    );
+    table.plain_row(
+        "  files of loaded models, MiB",
+        each(&|memory| {
+            Some(mebibytes(
+                memory
+                    .loaded
+                    .as_ref()?
+                    .iter()
+                    .map(|model| model.bytes)
+                    .sum(),
+            ))
+        }),
+    );
+    table.row(
+        "  memory ratio: peak RSS / files",
+        each(&|memory| Some(format!("{:.2}", memory.ratio?)))
+            .into_iter()
+            .map(or_not_available),
+        Vec::new(),
+    );
+}
+
+fn lane_title(lane: &LaneReport) -> String {
+    let emulated = if lane.emulated {
+        ", emulated by chat"
+    } else {
+        ""
+    };
+    format!("{} ({}{emulated})", lane.target, lane.model)
+}
+
+fn pair_names(comparisons: &[Comparison]) -> Vec<String> {
+    comparisons
+        .iter()
+        .filter(|comparison| comparison.metric == Metric::EndToEndP95)
+        .map(|comparison| format!("{} / {}", comparison.candidate, comparison.baseline))
+        .collect()
+}
+
+/// One cell per pair of targets, in the order of [`pair_names`].
+fn comparisons(cell: &CellReport, metric: Metric, pairs: usize) -> Vec<String> {
+    let mut cells: Vec<String> = cell
+        .comparisons
+        .iter()
+        .filter(|comparison| comparison.metric == metric)
+        .map(
+            |comparison| match (comparison.ratio, comparison.interval, comparison.verdict) {
+                (Some(ratio), Some([low, high]), Some(verdict)) => {
+                    format!("{ratio:.2}  [{low:.2}, {high:.2}]  {verdict}")
+                }
+                _ => format!(
+                    "n/a, {}",
+                    comparison.unavailable.as_deref().unwrap_or_default()
+                ),
+            },
+        )
+        .collect();
+    cells.truncate(pairs);
+    cells
+}
+
+/// One peak per run has no interval, so it gets a ratio and no verdict.
+fn memory_ratios(memory: &[Option<MemoryReport>], pairs: usize) -> Vec<String> {
+    let peak = |memory: &Option<MemoryReport>| Some(memory.as_ref()?.peak.rss_bytes as f64);
+    let baseline = memory.last().and_then(peak);
+    memory
+        .iter()
+        .take(pairs)
+        .map(|candidate| match peak(candidate).zip(baseline) {
+            Some((candidate, baseline)) => format!("{:.2}", candidate / baseline),
+            None => NOT_AVAILABLE.into(),
+        })
+        .collect()
+}
+
+fn first_failures(workload: &WorkloadReport) -> Vec<(&LaneReport, &str)> {
+    let mut failures: Vec<(&LaneReport, &str)> = Vec::new();
+    for (target, lane) in workload.lanes.iter().enumerate() {
+        let first = workload
+            .cells
+            .iter()
+            .find_map(|cell| cell.figures[target].as_ref()?.first_failure.as_deref());
+        failures.extend(first.map(|failure| (lane, failure)));
+    }
+    failures
+}
+
+fn failures(figures: &Figures) -> String {
+    if figures.failed == 0 {
+        return "0".into();
+    }
+    let kinds: Vec<String> = figures
+        .failures
+        .iter()
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
+    format!("{} ({})", figures.failed, kinds.join(", "))
+}
+
+fn interval(latency: &Latency) -> String {
+    match (latency.p95_interval, latency.p95_interval_needs) {
+        (Some([low, high]), _) => format!("[{}, {}]", number(low), number(high)),
+        (None, Some(needs)) => format!("n/a, needs {needs}"),
+        (None, None) => NOT_AVAILABLE.into(),
+    }
+}
+
+fn latency(value: Option<f64>) -> Option<String> {
+    value.map(number)
+}
+
+/// Three significant digits; a percentile that falls on a failed request says so.
+fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        size if size.is_infinite() => return "failed".into(),
+        size if size < 1.0 => 3,
+        size if size < 10.0 => 2,
+        size if size < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+fn joined(pids: &[i32]) -> String {
+    pids.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn or_not_available(figure: Option<String>) -> String {
+    figure.unwrap_or_else(|| NOT_AVAILABLE.into())
+}
+
+fn line(out: &mut String, text: &str) {
+    writeln!(out, "{text}").expect("writing to a string cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_three_digits_and_never_hide_a_failure() {
+        let written = [0.0421, 0.9999, 1.234, 12.34, 123.4, 12345.6, f64::INFINITY].map(number);
+        assert_eq!(
+            written,
+            ["0.042", "1.000", "1.23", "12.3", "123", "12346", "failed"]
+        );
+    }
+
+    #[test]
+    fn columns_align_whatever_their_cells() {
+        let mut table = Table { rows: Vec::new() };
+        table.row("", ["a".into(), "bcd".into()], vec!["a / bcd".into()]);
+        table.row("label", ["1.5".into(), "2".into()], vec![]);
+        let mut out = String::new();
+        table.write(&mut out, 2);
+        assert_eq!(out, "           a  bcd  a / bcd\n  label  1.5    2\n");
+    }
+}

@@ -1,0 +1,125 @@
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, Asker, Content, Expected, Failure, malformed};
+
+#[derive(Debug, Deserialize)]
+struct Reply {
+    message: Message,
+    #[serde(default)]
+    done: bool,
+    prompt_eval_count: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Message {
+    content: String,
+}
+
+/// The object that the schema allows the model to write.
+#[derive(Debug, Deserialize)]
+struct Choice {
+    label: String,
+}
+
+/// Tokens enough to close `{"label":"..."}` around any label of ordinary length.
+const LONGEST_TOKENS: u32 = 64;
+
+pub(super) fn body(asker: &Asker, text: &str) -> Value {
+    let labels: Vec<&String> = asker.expected.labels.iter().flatten().collect();
+    let names = labels
+        .iter()
+        .map(|label| label.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    json!({
+        "model": asker.model,
+        "messages": [{ "role": "user", "content": format!("{text}\n\nWhich one describes the text above: {names}?") }],
+        "stream": false,
+        "think": false,
+        "keep_alive": format!("{}s", asker.keep_alive_s),
+        "format": {
+            "type": "object",
+            "properties": { "label": { "type": "string", "enum": labels } },
+            "required": ["label"],
+        },
+        "options": { "temperature": 0, "num_predict": LONGEST_TOKENS, "seed": asker.seed },
+    })
+}
+
+pub(super) fn check(body: &[u8], expected: &Expected) -> Result<Answer, Failure> {
+    let reply: Reply = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    if !reply.done {
+        return Err(Failure::Truncated);
+    }
+    if reply.message.content.is_empty() {
+        return Err(Failure::Empty);
+    }
+    let choice: Choice =
+        serde_json::from_str(&reply.message.content).map_err(|error| malformed(&error))?;
+    if !expected
+        .labels
+        .as_ref()
+        .is_some_and(|labels| labels.contains(&choice.label))
+    {
+        return Err(Failure::Label(choice.label));
+    }
+    Ok(Answer {
+        input_tokens: reply.prompt_eval_count,
+        content: Content::Label(choice.label),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::{Route, testing};
+
+    fn expected() -> Expected {
+        Expected {
+            dimensions: None,
+            labels: Some(["bad".to_owned(), "good".to_owned()].into()),
+        }
+    }
+
+    fn reply(content: &str) -> Vec<u8> {
+        json!({ "message": { "role": "assistant", "content": content }, "done": true })
+            .to_string()
+            .into_bytes()
+    }
+
+    #[test]
+    fn the_schema_allows_only_the_labels() {
+        let asker = Asker {
+            expected: expected(),
+            ..testing::asker(Route::ClassifyByChat)
+        };
+        let body = body(&asker, "Fine.");
+        assert_eq!(
+            body["format"]["properties"]["label"]["enum"],
+            json!(["bad", "good"])
+        );
+        assert_eq!(
+            body["messages"][0]["content"],
+            "Fine.\n\nWhich one describes the text above: bad, good?"
+        );
+    }
+
+    #[test]
+    fn the_answer_is_the_label_inside_the_message() {
+        let answer = check(&reply(r#"{"label":"good"}"#), &expected()).unwrap();
+        assert_eq!(answer.content, Content::Label("good".into()));
+    }
+
+    #[test]
+    fn every_way_to_be_wrong_has_its_name() {
+        let check = |body: &[u8], category: &str| {
+            let failure = check(body, &expected()).unwrap_err();
+            assert_eq!(failure.category(), category, "{failure}");
+        };
+        check(&reply(""), "empty");
+        check(&reply("good"), "malformed");
+        check(&reply(r#"{"label":"ugly"}"#), "label");
+        check(br#"{"message":{"content":"{}"}}"#, "truncated");
+    }
+}

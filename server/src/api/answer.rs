@@ -1,0 +1,170 @@
+//! An answer under way: the model's text taken apart into thinking, content and tool calls, timed, and ended exactly once.
+
+use std::time::Duration;
+
+use super::Error;
+use super::session::Session;
+use crate::inference::generate::{Event, Finish, Generate, TokenLogprob, Usage};
+use crate::inference::{self, Token};
+use crate::metrics;
+use crate::models::Generation;
+use crate::prompt::{OutputParser, Part, ToolCall};
+
+/// A running generation. Dropping it cancels the job.
+pub struct Answer {
+    generation: Generation,
+    /// None where the caller wants the text as the model writes it.
+    parser: Option<OutputParser>,
+    request: metrics::Request,
+    load: Duration,
+    ended: bool,
+}
+
+/// What an answer consists of: any number of deltas, then one ending.
+pub enum Piece {
+    /// The next part.
+    Delta(Delta),
+    /// What the parser held back until the end, and how it ended.
+    Ending(Delta, Ending),
+}
+
+/// A part of an answer.
+#[derive(Debug, Default)]
+pub struct Delta {
+    /// What is said.
+    pub content: String,
+    /// What is thought.
+    pub thinking: String,
+    /// What is called.
+    pub tool_calls: Vec<ToolCall>,
+    /// One per token, if they were asked for.
+    pub logprobs: Vec<TokenLogprob>,
+}
+
+/// How an answer ended and what it took.
+#[derive(Debug)]
+pub struct Ending {
+    /// Why it ended.
+    pub finish: Finish,
+    /// What the model's worker measured.
+    pub usage: Usage,
+    /// Prompt and answer, to be sent back as `context`.
+    pub context: Vec<Token>,
+    /// From the request's arrival to now.
+    pub total: Duration,
+    /// From the request's arrival until its model was ready.
+    pub load: Duration,
+}
+
+impl Answer {
+    /// Submits the job and waits until it is admitted.
+    ///
+    /// # Errors
+    /// Whatever refused it.
+    pub async fn start(
+        mut session: Session,
+        job: Generate,
+        parser: Option<OutputParser>,
+    ) -> Result<Self, Error> {
+        let admitted = session.lease.generate(job).await;
+        let (admitted, generation) = session.checked(admitted)?;
+        if admitted.truncated_tokens > 0 {
+            session.request.truncated();
+        }
+        Ok(Self {
+            generation,
+            parser,
+            request: session.request,
+            load: session.load,
+            ended: false,
+        })
+    }
+
+    /// The next part. None after an ending or an error.
+    pub async fn next(&mut self) -> Option<Result<Piece, Error>> {
+        while !self.ended {
+            match self.generation.next().await {
+                Some(Event::Text(text)) => {
+                    self.request.piece();
+                    let delta = Delta {
+                        logprobs: text.logprobs,
+                        ..self.parse(text.text)
+                    };
+                    if !delta.is_empty() {
+                        return Some(Ok(Piece::Delta(delta)));
+                    }
+                }
+                Some(Event::Finished(finished)) => {
+                    self.ended = true;
+                    self.request.generated(&finished.usage);
+                    let ending = Ending {
+                        finish: finished.reason,
+                        usage: finished.usage,
+                        context: finished.context,
+                        total: self.request.elapsed(),
+                        load: self.load,
+                    };
+                    let tail = match self.parser.take() {
+                        Some(parser) => Delta::of(parser.finish()),
+                        None => Delta::default(),
+                    };
+                    return Some(Ok(Piece::Ending(tail, ending)));
+                }
+                Some(Event::Failed(error)) => return Some(Err(self.fail(error))),
+                Some(Event::Admitted(_)) | None => {
+                    let error = "the answer stopped without an end".into();
+                    return Some(Err(self.fail(inference::Error::Engine(error))));
+                }
+            }
+        }
+        None
+    }
+
+    fn parse(&mut self, text: String) -> Delta {
+        match &mut self.parser {
+            Some(parser) => Delta::of(parser.push(&text)),
+            None => Delta {
+                content: text,
+                ..Delta::default()
+            },
+        }
+    }
+
+    fn fail(&mut self, error: inference::Error) -> Error {
+        self.ended = true;
+        let error = Error::from(error);
+        self.request.ended(error.outcome());
+        error
+    }
+}
+
+impl Delta {
+    fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+        let mut delta = Self::default();
+        for part in parts {
+            match part {
+                Part::Thinking(text) => delta.thinking.push_str(&text),
+                Part::Content(text) => delta.content.push_str(&text),
+                Part::ToolCall(call) => delta.tool_calls.push(call),
+            }
+        }
+        delta
+    }
+
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.content.is_empty()
+            && self.thinking.is_empty()
+            && self.tool_calls.is_empty()
+            && self.logprobs.is_empty()
+    }
+
+    /// Adds what came after.
+    pub fn append(&mut self, later: Self) {
+        self.content.push_str(&later.content);
+        self.thinking.push_str(&later.thinking);
+        self.tool_calls.extend(later.tool_calls);
+        self.logprobs.extend(later.logprobs);
+    }
+}

@@ -1,0 +1,175 @@
+//! The one place where a failure gets its status and its text.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::reply;
+use crate::inference;
+use crate::metrics::{self, Outcome};
+use crate::prompt::PromptError;
+use crate::store::StoreError;
+
+/// What a client is told to wait before it asks a busy server again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// Ollama's words for a prompt that is longer than the context.
+const PROMPT_TOO_LONG: &str = "the prompt is longer than the context length currently available to the model; \
+    shorten the prompt, adjust the context length in settings, or use a model with a longer context length";
+
+/// Why a request is refused or has failed. Its text is what the caller is told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request makes no sense, or asks a model for what it cannot do.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No such model, blob or route.
+    #[error("{0}")]
+    NotFound(String),
+    /// It would have to be done by a service on another host.
+    #[error("{0}")]
+    Forbidden(String),
+    /// An option of the wrong type. Ollama notices when it schedules the request and calls it a failure of its own.
+    #[error("{0}")]
+    BadOption(String),
+    /// Ollama can do this and this server cannot.
+    #[error("{0}")]
+    NotImplemented(String),
+    /// The body is longer than the route accepts.
+    #[error("http: request body too large")]
+    BodyTooLarge,
+    /// The body stopped arriving.
+    #[error("the request body did not arrive in time")]
+    BodyTimeout,
+    /// The body ended before its announced length.
+    #[error("unexpected EOF")]
+    BodyBroken,
+    /// Ollama calls this a failure of its own.
+    #[error("{0}")]
+    Failed(String),
+    /// From the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// From turning messages into a prompt.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// From running a job.
+    #[error("{}", inference_text(.0))]
+    Inference(#[from] inference::Error),
+}
+
+/// Ollama's shape of an error.
+#[derive(Serialize)]
+pub struct ErrorBody {
+    error: String,
+}
+
+impl Error {
+    /// The status, if the reply has not begun yet.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::BadOption(_) | Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Store(error) => store_status(error),
+            Self::Prompt(error) => prompt_status(error),
+            Self::Inference(error) => inference_status(error),
+        }
+    }
+
+    /// The body, as a whole reply or as the last line of a stream.
+    #[must_use]
+    pub fn body(&self) -> ErrorBody {
+        ErrorBody {
+            error: self.to_string(),
+        }
+    }
+
+    /// How the metrics count a request that ends with this.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.status() {
+            StatusCode::SERVICE_UNAVAILABLE => Outcome::Rejected,
+            status if status.is_client_error() => Outcome::Refused,
+            _ => Outcome::Failed,
+        }
+    }
+
+    /// Tells the log what the caller is not told, where there is something to repair.
+    pub fn log(&self) {
+        if self.status().is_server_error() {
+            tracing::warn!(error = ?self, "request failed");
+        }
+        if let Self::Inference(inference::Error::Busy) = self {
+            metrics::rejected("queue_full");
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        self.log();
+        let status = self.status();
+        let mut response = reply::json(status, &self.body());
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        response
+    }
+}
+
+fn store_status(error: &StoreError) -> StatusCode {
+    match error {
+        StoreError::NotFound(_) | StoreError::BlobNotFound(_) => StatusCode::NOT_FOUND,
+        StoreError::InvalidName(_)
+        | StoreError::InvalidDigest
+        | StoreError::InvalidPath(_)
+        | StoreError::InvalidRequest(_)
+        | StoreError::DigestMismatch { .. } => StatusCode::BAD_REQUEST,
+        StoreError::BrokenModel(_)
+        | StoreError::Unsupported(_)
+        | StoreError::NoSpace
+        | StoreError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn prompt_status(error: &PromptError) -> StatusCode {
+    match error {
+        PromptError::Refused(_) => StatusCode::BAD_REQUEST,
+        PromptError::Parse(_)
+        | PromptError::Render(_)
+        | PromptError::TooLarge { .. }
+        | PromptError::TooMuchWork => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn inference_status(error: &inference::Error) -> StatusCode {
+    use inference::Error as Inference;
+    match error {
+        Inference::PromptTooLong { .. }
+        | Inference::InputTooLong
+        | Inference::NothingLeft
+        | Inference::EmptyPrompt
+        | Inference::Unsupported(_)
+        | Inference::InvalidJob(_) => StatusCode::BAD_REQUEST,
+        Inference::Busy | Inference::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Inference::LoadFailed(_)
+        | Inference::Engine(_)
+        | Inference::WorkerLost
+        | Inference::SlowReader => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn inference_text(error: &inference::Error) -> String {
+    match error {
+        inference::Error::PromptTooLong { .. } => PROMPT_TOO_LONG.into(),
+        other => other.to_string(),
+    }
+}

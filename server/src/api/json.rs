@@ -1,0 +1,436 @@
+//! Request bodies: read whatever their content type, with a bound and a deadline, and taken apart as leniently as Go does.
+//!
+//! Clients were written against Go's decoder, so it is followed: unknown fields are passed over, `null` is as good as
+//! absent, names match whatever their case, a field given twice counts as given last, and what follows the first JSON
+//! value is not looked at. Mistakes are reported in its words.
+
+use std::time::Duration;
+
+use axum::RequestExt;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use futures::StreamExt;
+use http_body_util::LengthLimitError;
+use serde_json::{Map, Value};
+
+use super::Error;
+
+/// How long a client may let us wait for the next piece of its body.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// A request body as `T`. The bound on its length is the router's `DefaultBodyLimit`.
+pub struct Json<T>(pub T);
+
+/// A type that can be taken from a JSON value. Its `Default` stands for an absent or `null` field.
+pub trait FromJson: Default {
+    /// The type as Go would call it, for messages.
+    const GO_TYPE: &'static str;
+
+    /// Takes the value apart.
+    fn from_json(value: Value) -> Result<Self, Mismatch>;
+}
+
+/// The fields of a JSON object that becomes the structure `structure`.
+pub struct Fields {
+    structure: &'static str,
+    fields: Map<String, Value>,
+}
+
+/// A JSON value that does not fit.
+#[derive(Debug)]
+pub enum Mismatch {
+    /// It is of the wrong type.
+    Type {
+        /// What it is.
+        found: &'static str,
+        /// What it should be, as Go would call it.
+        expected: &'static str,
+        /// The innermost structure around it; empty for the body itself.
+        structure: &'static str,
+        /// The fields that lead to it; empty for the body itself.
+        path: String,
+    },
+    /// What a field with rules of its own says.
+    Value(String),
+}
+
+impl<T: FromJson, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        let body = read(request.into_limited_body()).await?;
+        parse(&body).map(Self)
+    }
+}
+
+/// Waits for the next piece of a request body.
+pub async fn next_piece(pieces: &mut axum::body::BodyDataStream) -> Result<Option<Bytes>, Error> {
+    let piece = tokio::time::timeout(STALL_LIMIT, pieces.next())
+        .await
+        .map_err(|_| Error::BodyTimeout)?;
+    piece.transpose().map_err(|error| {
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            if error.is::<LengthLimitError>() {
+                return Error::BodyTooLarge;
+            }
+            cause = error.source();
+        }
+        Error::BodyBroken
+    })
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Error> {
+    let mut pieces = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(piece) = next_piece(&mut pieces).await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+fn parse<T: FromJson>(body: &[u8]) -> Result<T, Error> {
+    if body.trim_ascii().is_empty() {
+        return Err(Error::BadRequest("missing request body".into()));
+    }
+    let value = serde_json::Deserializer::from_slice(body)
+        .into_iter()
+        .next()
+        .expect("a body that is not blank holds a value or a mistake")
+        .map_err(|error| Error::BadRequest(syntax(body, &error)))?;
+    T::from_json(value).map_err(|mismatch| Error::BadRequest(mismatch.to_string()))
+}
+
+/// A syntax error in the words of Go's `encoding/json`.
+fn syntax(body: &[u8], error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "unexpected EOF".into();
+    }
+    let text = error.to_string();
+    let place = [
+        (
+            "key must be a string",
+            "looking for beginning of object key string",
+        ),
+        ("expected `:`", "after object key"),
+        ("expected `,` or `}`", "after object key:value pair"),
+        ("expected `,` or `]`", "after array element"),
+        ("trailing comma", "looking for beginning of value"),
+        ("expected value", "looking for beginning of value"),
+        ("expected ident", "in literal"),
+        ("control character", "in string literal"),
+        ("invalid escape", "in string escape code"),
+        ("invalid number", "in numeric literal"),
+    ]
+    .into_iter()
+    .find_map(|(ours, go)| text.starts_with(ours).then_some(go));
+    let Some(place) = place else { return text };
+    let offset = body
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(error.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum::<usize>()
+        + error.column().saturating_sub(1);
+    match body.get(offset) {
+        Some(byte) if byte.is_ascii() => {
+            format!("invalid character {:?} {place}", char::from(*byte))
+        }
+        _ => format!("invalid character {place}"),
+    }
+}
+
+impl Fields {
+    /// The fields of an object that becomes `structure`.
+    ///
+    /// # Errors
+    /// When `value` is no object.
+    pub fn of(structure: &'static str, value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Object(object) => {
+                let fields = object
+                    .into_iter()
+                    .map(|(name, value)| (name.to_ascii_lowercase(), value))
+                    .collect();
+                Ok(Self { structure, fields })
+            }
+            other => Err(Mismatch::new(&other, structure)),
+        }
+    }
+
+    /// The field `name`; the type's default if it is absent or null.
+    ///
+    /// # Errors
+    /// When the field is of another type.
+    pub fn take<T: FromJson>(&mut self, name: &str) -> Result<T, Mismatch> {
+        match self.fields.swap_remove(name) {
+            None | Some(Value::Null) => Ok(T::default()),
+            Some(value) => {
+                T::from_json(value).map_err(|mismatch| mismatch.inside(self.structure, name))
+            }
+        }
+    }
+}
+
+impl Fields {
+    /// The model's name: `model`, or `name` as older clients call it.
+    ///
+    /// # Errors
+    /// When it is no text.
+    pub fn take_name(&mut self) -> Result<String, Mismatch> {
+        let model: String = self.take("model")?;
+        let name: String = self.take("name")?;
+        Ok(if model.is_empty() { name } else { model })
+    }
+}
+
+impl Mismatch {
+    fn new(found: &Value, expected: &'static str) -> Self {
+        let found = match found {
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        Self::Type {
+            found,
+            expected,
+            structure: "",
+            path: String::new(),
+        }
+    }
+
+    /// The same, seen from the structure that has the value in field `name`.
+    fn inside(mut self, outer: &'static str, name: &str) -> Self {
+        if let Self::Type {
+            structure, path, ..
+        } = &mut self
+        {
+            // Go names the innermost structure and the whole path.
+            if path.is_empty() {
+                *structure = outer;
+                name.clone_into(path);
+            } else {
+                *path = format!("{name}.{path}");
+            }
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Value(text) => formatter.write_str(text),
+            Self::Type {
+                found,
+                expected,
+                path,
+                ..
+            } if path.is_empty() => write!(
+                formatter,
+                "json: cannot unmarshal {found} into Go value of type {expected}"
+            ),
+            Self::Type {
+                found,
+                expected,
+                structure,
+                path,
+            } => write!(
+                formatter,
+                "json: cannot unmarshal {found} into Go struct field {structure}.{path} of type {expected}"
+            ),
+        }
+    }
+}
+
+impl FromJson for Value {
+    const GO_TYPE: &'static str = "interface {}";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        Ok(value)
+    }
+}
+
+impl FromJson for String {
+    const GO_TYPE: &'static str = "string";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::String(text) => Ok(text),
+            other => Err(Mismatch::new(&other, Self::GO_TYPE)),
+        }
+    }
+}
+
+impl FromJson for bool {
+    const GO_TYPE: &'static str = "bool";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        value
+            .as_bool()
+            .ok_or_else(|| Mismatch::new(&value, Self::GO_TYPE))
+    }
+}
+
+impl FromJson for i64 {
+    const GO_TYPE: &'static str = "int";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        value
+            .as_i64()
+            .ok_or_else(|| Mismatch::new(&value, Self::GO_TYPE))
+    }
+}
+
+impl FromJson for i32 {
+    const GO_TYPE: &'static str = "int";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        value
+            .as_i64()
+            .and_then(|number| Self::try_from(number).ok())
+            .ok_or_else(|| Mismatch::new(&value, Self::GO_TYPE))
+    }
+}
+
+impl FromJson for Map<String, Value> {
+    const GO_TYPE: &'static str = "map[string]interface {}";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Object(object) => Ok(object),
+            other => Err(Mismatch::new(&other, Self::GO_TYPE)),
+        }
+    }
+}
+
+impl<T: FromJson> FromJson for Option<T> {
+    const GO_TYPE: &'static str = T::GO_TYPE;
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        T::from_json(value).map(Some)
+    }
+}
+
+impl<T: FromJson> FromJson for Vec<T> {
+    const GO_TYPE: &'static str = "[]interface {}";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::Null => Ok(T::default()),
+                    item => T::from_json(item),
+                })
+                .collect(),
+            other => Err(Mismatch::new(&other, Self::GO_TYPE)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Outer {
+        model: String,
+        messages: Vec<Inner>,
+        stream: Option<bool>,
+        context: Vec<i32>,
+    }
+
+    #[derive(Debug, Default)]
+    struct Inner {
+        content: String,
+    }
+
+    impl FromJson for Outer {
+        const GO_TYPE: &'static str = "Outer";
+
+        fn from_json(value: Value) -> Result<Self, Mismatch> {
+            let mut fields = Fields::of(Self::GO_TYPE, value)?;
+            Ok(Self {
+                model: fields.take("model")?,
+                messages: fields.take("messages")?,
+                stream: fields.take("stream")?,
+                context: fields.take("context")?,
+            })
+        }
+    }
+
+    impl FromJson for Inner {
+        const GO_TYPE: &'static str = "Inner";
+
+        fn from_json(value: Value) -> Result<Self, Mismatch> {
+            let mut fields = Fields::of(Self::GO_TYPE, value)?;
+            Ok(Self {
+                content: fields.take("content")?,
+            })
+        }
+    }
+
+    #[test]
+    fn what_go_tolerates_is_tolerated() {
+        let body = br#" {"Model":"a","model":"b","extra":[1,{"x":null}],"stream":null,"messages":[{"content":null},null]} trailing"#;
+        let outer: Outer = parse(body).unwrap();
+        assert_eq!((outer.model.as_str(), outer.stream), ("b", None));
+        assert_eq!(outer.messages.len(), 2);
+        assert_eq!(outer.messages[0].content, "");
+        assert!(outer.context.is_empty());
+    }
+
+    #[test]
+    fn mistakes_are_told_in_go_s_words() {
+        let check = |body: &str, expected: &str| {
+            let error = parse::<Outer>(body.as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{body}");
+        };
+        check("", "missing request body");
+        check(" \n", "missing request body");
+        check("{", "unexpected EOF");
+        check(r#"{"model":"a""#, "unexpected EOF");
+        check(
+            "{x",
+            "invalid character 'x' looking for beginning of object key string",
+        );
+        check("x", "invalid character 'x' looking for beginning of value");
+        check("{\"model\":\n nope}", "invalid character 'o' in literal");
+        check(r#"{"model" 1}"#, "invalid character '1' after object key");
+        check(
+            r#"{"model":1 2}"#,
+            "invalid character '2' after object key:value pair",
+        );
+        check(
+            r#"{"context":[1 2]}"#,
+            "invalid character '2' after array element",
+        );
+        check(
+            "[]",
+            "json: cannot unmarshal array into Go value of type Outer",
+        );
+        check(
+            r#"{"model":1}"#,
+            "json: cannot unmarshal number into Go struct field Outer.model of type string",
+        );
+        check(
+            r#"{"messages":[{"content":["x"]}]}"#,
+            "json: cannot unmarshal array into Go struct field Inner.messages.content of type string",
+        );
+        check(
+            r#"{"messages":[["x"]]}"#,
+            "json: cannot unmarshal array into Go struct field Outer.messages of type Inner",
+        );
+        check(
+            r#"{"context":[1.5]}"#,
+            "json: cannot unmarshal number into Go struct field Outer.context of type int",
+        );
+        check(
+            r#"{"stream":"yes"}"#,
+            "json: cannot unmarshal string into Go struct field Outer.stream of type bool",
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! HTTP and JSON live only here.
+//!
+//! Each family of clients has its folder: [`ollama`] for Ollama's own API and [`native`] for what Ollama lacks. Inside,
+//! an endpoint is one file that turns its JSON into a typed job and renders the job's typed events. What they share is
+//! beside this file. Nothing here knows an engine library, a worker's frames or the layout of the store.
+
+mod answer;
+mod cors;
+mod error;
+mod guard;
+mod json;
+mod listen;
+mod native;
+mod observe;
+mod ollama;
+mod prompter;
+mod reply;
+mod session;
+mod time;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+pub use self::error::Error;
+pub use self::listen::{MAX_CONNECTIONS, serve};
+use self::prompter::Prompters;
+use crate::config::Config;
+use crate::models::Models;
+use crate::store::Store;
+
+/// Longest body of a request that carries no texts to work on.
+const SMALL_BODY_BYTES: usize = 1 << 20;
+
+/// Longest body of a request with prompts, conversations or lists of texts.
+const LARGE_BODY_BYTES: usize = 64 << 20;
+
+/// Everything the routes share.
+pub struct App {
+    /// What the server was started with.
+    pub config: Arc<Config>,
+    /// The models on the disk.
+    pub store: Store,
+    /// The models in memory.
+    pub models: Models,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+    prompters: Prompters,
+    draining: AtomicBool,
+}
+
+impl App {
+    /// An app that takes requests.
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        models: Models,
+        metrics: PrometheusHandle,
+    ) -> Self {
+        Self {
+            config,
+            store,
+            models,
+            metrics,
+            prompters: Prompters::default(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on `/readyz` says no and new requests are refused; those under way go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the server is about to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// All routes, behind the guards of a server that listens on `address`.
+pub fn router(app: Arc<App>, address: SocketAddr) -> Router {
+    let origins = cors::Origins::new(&app.config.origins);
+    ollama::routes()
+        .merge(native::routes())
+        .fallback(|| async { plain(StatusCode::NOT_FOUND, "404 page not found") })
+        .method_not_allowed_fallback(|| async {
+            plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
+        })
+        .layer(from_fn_with_state(Arc::clone(&app), guard::drain))
+        .layer(from_fn_with_state(address, guard::hosts))
+        .layer(from_fn_with_state(origins, cors::guard))
+        .layer(from_fn(observe::observe))
+        .with_state(app)
+}
+
+/// Bounds the bodies of a route that is asked with prompts or lists of texts.
+fn large_bodies() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(LARGE_BODY_BYTES)
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain")], text).into_response()
+}

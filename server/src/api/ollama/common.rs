@@ -1,0 +1,120 @@
+//! The fields that `/api/generate` and `/api/chat` share.
+
+use serde_json::{Map, Value};
+
+use super::format;
+use super::keep_alive::KeepAliveField;
+use super::options::Options;
+use super::think::ThinkField;
+use crate::api::Error;
+use crate::api::json::{Fields, Mismatch};
+use crate::api::session::{Purpose, Session};
+use crate::inference::generate::{Generate, Piece};
+use crate::store::Model;
+
+/// Most alternatives to a token that can be asked for.
+const MAX_TOP_LOGPROBS: u8 = 20;
+
+/// See the module.
+#[derive(Default)]
+pub struct Common {
+    /// The model's name as typed.
+    pub model: String,
+    /// How long the model stays loaded.
+    pub keep_alive: KeepAliveField,
+    /// Whether the model is to think.
+    pub think: ThinkField,
+    /// Whether a conversation that is too long is to be cut.
+    pub truncate: bool,
+    /// Whether to show the prompt instead of answering it.
+    pub is_debug: bool,
+    stream: bool,
+    format: Value,
+    options: Map<String, Value>,
+    shift: bool,
+    logprobs: bool,
+    top_logprobs: i64,
+}
+
+impl Common {
+    /// Takes these fields out of a body.
+    ///
+    /// # Errors
+    /// When one is of another type.
+    pub fn take(fields: &mut Fields) -> Result<Self, Mismatch> {
+        let yes_unless_told = |told: Option<bool>| told.unwrap_or(true);
+        Ok(Self {
+            model: fields.take_name()?,
+            keep_alive: fields.take("keep_alive")?,
+            think: fields.take("think")?,
+            truncate: yes_unless_told(fields.take("truncate")?),
+            is_debug: fields.take("_debug_render_only")?,
+            stream: yes_unless_told(fields.take("stream")?),
+            format: fields.take("format")?,
+            options: fields.take("options")?,
+            shift: yes_unless_told(fields.take("shift")?),
+            logprobs: fields.take("logprobs")?,
+            top_logprobs: fields.take("top_logprobs")?,
+        })
+    }
+
+    /// Whether the answer is wanted piece by piece.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.stream
+    }
+
+    /// How many alternatives to report with every token.
+    ///
+    /// # Errors
+    /// When it is not a number that can be reported.
+    pub fn logprobs(&self) -> Result<Option<u8>, Error> {
+        let count = u8::try_from(self.top_logprobs)
+            .ok()
+            .filter(|count| *count <= MAX_TOP_LOGPROBS)
+            .ok_or_else(|| {
+                let range = format!("top_logprobs must be between 0 and {MAX_TOP_LOGPROBS}");
+                Error::BadRequest(range)
+            })?;
+        Ok(self.logprobs.then_some(count))
+    }
+
+    /// What is left to be refused before the model is loaded, and the options.
+    ///
+    /// # Errors
+    /// For a format that cannot be kept, and for options of the wrong type.
+    pub fn options(&self, model: &Model) -> Result<Options, Error> {
+        format::check(&self.format)?;
+        Options::new(&model.parameters, &self.options)
+    }
+
+    /// What the model is loaded for.
+    #[must_use]
+    pub fn purpose(&self, operation: &'static str, options: &Options) -> Purpose {
+        Purpose {
+            operation,
+            options: options.load(),
+            keep_alive: self.keep_alive.0,
+        }
+    }
+
+    /// The job that continues `prompt`.
+    ///
+    /// # Errors
+    /// See [`Common::logprobs`].
+    pub fn job(
+        &self,
+        prompt: Vec<Piece>,
+        options: &Options,
+        session: &Session,
+    ) -> Result<Generate, Error> {
+        Ok(Generate {
+            prompt,
+            sampling: options.sampling(),
+            stop: options.stop(),
+            max_tokens: options.max_tokens(session.lease.facts().context),
+            overflow: options.overflow(self.truncate, self.shift),
+            logprobs: self.logprobs()?,
+        })
+    }
+}

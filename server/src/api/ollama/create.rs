@@ -1,0 +1,227 @@
+//! POST `/api/create`: a model from another one or from uploaded files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use futures::{StreamExt, stream};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::{App, Error, reply};
+use crate::store::{
+    CreateModel, Digest, Message, Name, Parameters, Progress, RelativeName, StoreError,
+};
+
+/// Progress lines that may wait for a slow reader; further ones are not told.
+const MAX_WAITING_LINES: usize = 256;
+
+/// The body.
+#[derive(Default)]
+pub struct CreateRequest {
+    model: String,
+    stream: Option<bool>,
+    from: String,
+    files: Map<String, Value>,
+    adapters: Map<String, Value>,
+    quantize: String,
+    template: String,
+    license: Value,
+    system: String,
+    parameters: Map<String, Value>,
+    messages: Vec<MessageField>,
+    renderer: String,
+    parser: String,
+    requires: String,
+    remote_host: String,
+}
+
+struct MessageField(Message);
+
+#[derive(Serialize)]
+struct Status {
+    status: String,
+}
+
+/// What making the model tells: progress, then how it ended.
+enum Told {
+    Progress(Progress),
+    Ended(Result<Digest, StoreError>),
+}
+
+impl FromJson for CreateRequest {
+    const GO_TYPE: &'static str = "CreateRequest";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let mut fields = Fields::of(Self::GO_TYPE, value)?;
+        let quantize: String = fields.take("quantize")?;
+        let quantization: String = fields.take("quantization")?;
+        Ok(Self {
+            model: fields.take_name()?,
+            stream: fields.take("stream")?,
+            from: fields.take("from")?,
+            files: fields.take("files")?,
+            adapters: fields.take("adapters")?,
+            quantize: if quantize.is_empty() {
+                quantization
+            } else {
+                quantize
+            },
+            template: fields.take("template")?,
+            license: fields.take("license")?,
+            system: fields.take("system")?,
+            parameters: fields.take("parameters")?,
+            messages: fields.take("messages")?,
+            renderer: fields.take("renderer")?,
+            parser: fields.take("parser")?,
+            requires: fields.take("requires")?,
+            remote_host: fields.take("remote_host")?,
+        })
+    }
+}
+
+impl Default for MessageField {
+    fn default() -> Self {
+        Self(Message {
+            role: String::new(),
+            content: String::new(),
+        })
+    }
+}
+
+impl FromJson for MessageField {
+    const GO_TYPE: &'static str = "Message";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let mut fields = Fields::of(Self::GO_TYPE, value)?;
+        Ok(Self(Message {
+            role: fields.take::<String>("role")?.to_lowercase(),
+            content: fields.take("content")?,
+        }))
+    }
+}
+
+/// Makes the model and tells how it goes.
+pub async fn create(
+    State(app): State<Arc<App>>,
+    Json(request): Json<CreateRequest>,
+) -> Result<Response, Error> {
+    let is_streaming = request.stream.unwrap_or(true);
+    let request = request.meant()?;
+    let (sender, mut told) = mpsc::channel(MAX_WAITING_LINES + 1);
+    let store = app.store.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        let result = store.create(&request, &mut |progress| {
+            // One place is left for the end, and a line that nobody waits for may be lost.
+            if sender.capacity() > 1 {
+                let _ = sender.try_send(Told::Progress(progress));
+            }
+        });
+        let _ = sender.try_send(Told::Ended(result));
+    });
+    // Whatever is refused before anything has happened has an honest status.
+    let first = told.recv().await;
+    if let Some(Told::Ended(Err(error))) = first {
+        return Err(refusal(error));
+    }
+    let lines = stream::iter(first)
+        .chain(ReceiverStream::new(told))
+        .filter_map(|told| async {
+            match told {
+                // Told once it is true, below.
+                Told::Progress(Progress::Success) => None,
+                Told::Progress(progress) => Some(Ok(Status::of(progress))),
+                Told::Ended(Ok(_)) => Some(Ok(Status::of(Progress::Success))),
+                Told::Ended(Err(error)) => Some(Err(refusal(error))),
+            }
+        });
+    if is_streaming {
+        return Ok(reply::ndjson(lines));
+    }
+    let last = lines.fold(None, |_, line| async { Some(line) }).await;
+    if let Err(panicked) = work.await {
+        std::panic::resume_unwind(panicked.into_panic());
+    }
+    let last = last.expect("work that has not panicked has told how it ended")?;
+    Ok(reply::json(StatusCode::OK, &last))
+}
+
+/// A file that is not what it should be is the caller's, not the server's.
+fn refusal(error: StoreError) -> Error {
+    match error {
+        StoreError::BrokenModel(text) => Error::BadRequest(text),
+        StoreError::BlobNotFound(_) | StoreError::NotFound(_) => {
+            Error::BadRequest(error.to_string())
+        }
+        StoreError::Unsupported(text) => Error::NotImplemented(text),
+        other => other.into(),
+    }
+}
+
+impl CreateRequest {
+    /// What is asked for, as the store understands it.
+    fn meant(self) -> Result<CreateModel, Error> {
+        if !self.remote_host.is_empty() {
+            return Err(Error::NotImplemented(
+                "models on other hosts are not supported".into(),
+            ));
+        }
+        let mut meant = CreateModel::new(self.model.parse()?);
+        meant.from = optional(self.from)
+            .map(|from| from.parse::<Name>())
+            .transpose()?;
+        meant.files = blobs(self.files)?;
+        meant.adapters = blobs(self.adapters)?;
+        meant.quantize = optional(self.quantize);
+        meant.template = optional(self.template);
+        meant.system = optional(self.system);
+        meant.licenses = licenses(self.license)?;
+        meant.parameters = Parameters::from_json(&self.parameters)?;
+        meant.messages = self.messages.into_iter().map(|field| field.0).collect();
+        meant.renderer = optional(self.renderer);
+        meant.parser = optional(self.parser);
+        meant.requires = optional(self.requires);
+        Ok(meant)
+    }
+}
+
+fn optional(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn blobs(files: Map<String, Value>) -> Result<BTreeMap<RelativeName, Digest>, Error> {
+    files
+        .into_iter()
+        .map(|(name, digest)| {
+            let digest = digest.as_str().ok_or(StoreError::InvalidDigest)?;
+            Ok((name.parse()?, digest.parse()?))
+        })
+        .collect()
+}
+
+/// One text or several.
+fn licenses(license: Value) -> Result<Vec<String>, Error> {
+    let wrong = || Error::BadRequest("license must be a string or a list of strings".into());
+    match license {
+        Value::Null => Ok(Vec::new()),
+        Value::String(text) => Ok(optional(text).into_iter().collect()),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))
+            .collect(),
+        _ => Err(wrong()),
+    }
+}
+
+impl Status {
+    fn of(progress: Progress) -> Self {
+        Self {
+            status: progress.to_string(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! DELETE `/api/delete`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::Value;
+
+use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::{App, Error};
+use crate::store::{Name, StoreError};
+
+/// The body.
+#[derive(Default)]
+pub struct DeleteRequest {
+    model: String,
+}
+
+impl FromJson for DeleteRequest {
+    const GO_TYPE: &'static str = "DeleteRequest";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let mut fields = Fields::of(Self::GO_TYPE, value)?;
+        Ok(Self {
+            model: fields.take_name()?,
+        })
+    }
+}
+
+/// Forgets a model, and takes it out of memory once nothing runs on it.
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    Json(request): Json<DeleteRequest>,
+) -> Result<StatusCode, Error> {
+    let typed = request.model;
+    let name: Name = typed
+        .parse()
+        .map_err(|_| Error::BadRequest(format!("name {typed:?} is invalid")))?;
+    let deleted = app
+        .with_store(move |store| {
+            // A model that is not whole can be deleted too, and is not loaded.
+            let model = store.model(&name).ok();
+            store.delete(&name).map(|()| model)
+        })
+        .await;
+    match deleted {
+        Ok(model) => {
+            if model.is_some_and(|model| app.models.unload(&model)) {
+                tracing::info!("a deleted model leaves the memory once its requests have ended");
+            }
+            Ok(StatusCode::OK)
+        }
+        Err(StoreError::NotFound(_)) => Err(Error::NotFound(format!("model '{typed}' not found"))),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,41 @@
+//! The `details` of lists, and what else several of them say about a model.
+
+use serde::Serialize;
+
+use crate::store::{Details, Model};
+
+/// `details`, in Ollama's fields.
+#[derive(Serialize)]
+pub struct DetailsRecord {
+    parent_model: String,
+    format: String,
+    family: String,
+    families: Option<Vec<String>>,
+    parameter_size: String,
+    quantization_level: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context_length: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding_length: Option<u64>,
+}
+
+impl From<&Details> for DetailsRecord {
+    fn from(details: &Details) -> Self {
+        Self {
+            parent_model: String::new(),
+            format: details.format.clone(),
+            family: details.family.clone(),
+            families: details.families.clone(),
+            parameter_size: details.parameter_size.clone(),
+            quantization_level: details.quantization_level.clone(),
+            context_length: details.context_length,
+            embedding_length: details.embedding_length,
+        }
+    }
+}
+
+/// `capabilities`.
+pub fn capabilities(model: &Model) -> Vec<&'static str> {
+    let words = model.capabilities.iter();
+    words.map(|capability| capability.as_str()).collect()
+}

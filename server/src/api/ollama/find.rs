@@ -1,0 +1,85 @@
+//! Model names in requests. Endpoints differ in how they refuse a name, so each chooses its own [`Refusals`].
+
+use std::sync::Arc;
+
+use crate::api::{App, Error, observe};
+use crate::store::{Model, Name, Store, StoreError};
+
+/// The words in which an endpoint refuses a name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusals {
+    /// 404 `model 'x' not found`, whatever is wrong with it.
+    NotFound,
+    /// 400 `model is required` or `invalid model name`, else 404 `model 'x' not found`.
+    Required,
+    /// 404 `model 'x' not found` for what is no name, else 404 `model "x" not found, try pulling it first`.
+    PullFirst,
+    /// 400 `model is required`, else 404 `model "x" not found, try pulling it first`.
+    RequiredPullFirst,
+}
+
+impl App {
+    /// The model of that name, as the caller typed it.
+    ///
+    /// # Errors
+    /// When there is none, or it runs on another host.
+    pub async fn find(&self, typed: &str, refusals: Refusals) -> Result<Arc<Model>, Error> {
+        let typed = typed.to_owned();
+        let model = self
+            .with_store(move |store| find(store, &typed, refusals))
+            .await?;
+        observe::about_model(&model.name.to_string());
+        Ok(model)
+    }
+}
+
+fn find(store: &Store, typed: &str, refusals: Refusals) -> Result<Arc<Model>, Error> {
+    let Ok(name) = typed.parse::<Name>() else {
+        return Err(refusals.no_name(typed));
+    };
+    let model = match store.model(&name) {
+        Ok(model) => model,
+        Err(StoreError::NotFound(_)) if is_cloud(&name) => return Err(cloud()),
+        Err(StoreError::NotFound(_)) => return Err(refusals.absent(typed)),
+        Err(error) => return Err(error.into()),
+    };
+    if model.config.remote_host.is_empty() {
+        Ok(model)
+    } else {
+        Err(cloud())
+    }
+}
+
+impl Refusals {
+    fn no_name(self, typed: &str) -> Error {
+        match self {
+            Self::NotFound | Self::PullFirst => {
+                Error::NotFound(format!("model '{typed}' not found"))
+            }
+            Self::Required | Self::RequiredPullFirst if typed.is_empty() => {
+                Error::BadRequest("model is required".into())
+            }
+            Self::Required | Self::RequiredPullFirst => {
+                Error::BadRequest("invalid model name".into())
+            }
+        }
+    }
+
+    fn absent(self, typed: &str) -> Error {
+        Error::NotFound(match self {
+            Self::NotFound | Self::Required => format!("model '{typed}' not found"),
+            Self::PullFirst | Self::RequiredPullFirst => {
+                format!("model {typed:?} not found, try pulling it first")
+            }
+        })
+    }
+}
+
+/// Whether the name is one of Ollama's for a model on its own hosts.
+fn is_cloud(name: &Name) -> bool {
+    name.tag() == "cloud" || name.tag().ends_with("-cloud")
+}
+
+fn cloud() -> Error {
+    Error::Forbidden("ollama cloud is disabled: remote model is unavailable".into())
+}

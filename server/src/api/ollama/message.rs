@@ -1,0 +1,171 @@
+//! Messages and tools as Ollama's clients send and read them.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::api::json::{Fields, FromJson, Mismatch};
+use crate::prompt::{Message, Tool, ToolCall};
+use crate::store;
+
+/// An entry of `messages` in a request.
+#[derive(Debug, Default)]
+pub struct MessageField(pub Message);
+
+/// An entry of `tools` in a request.
+#[derive(Debug)]
+pub struct ToolField(pub Tool);
+
+#[derive(Debug)]
+struct ToolCallField(ToolCall);
+
+#[derive(Debug, Default)]
+struct CalledFunction {
+    index: i64,
+    name: String,
+    arguments: Map<String, Value>,
+}
+
+#[derive(Debug, Default)]
+struct OfferedFunction {
+    name: String,
+    description: String,
+    parameters: Value,
+}
+
+/// An entry of `tool_calls` in a reply.
+#[derive(Serialize)]
+pub struct ToolCallRecord {
+    id: String,
+    function: CalledRecord,
+}
+
+#[derive(Serialize)]
+struct CalledRecord {
+    index: usize,
+    name: String,
+    /// An object, where OpenAI has its text.
+    arguments: Value,
+}
+
+impl FromJson for MessageField {
+    const GO_TYPE: &'static str = "Message";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let mut fields = Fields::of(Self::GO_TYPE, value)?;
+        let tool_calls: Vec<ToolCallField> = fields.take("tool_calls")?;
+        let images: Vec<String> = fields.take("images")?;
+        Ok(Self(Message {
+            role: fields.take::<String>("role")?.to_lowercase(),
+            content: fields.take("content")?,
+            thinking: fields.take("thinking")?,
+            images: images.len(),
+            tool_calls: tool_calls.into_iter().map(|field| field.0).collect(),
+            tool_name: fields.take("tool_name")?,
+            tool_call_id: fields.take("tool_call_id")?,
+        }))
+    }
+}
+
+impl FromJson for ToolCallField {
+    const GO_TYPE: &'static str = "ToolCall";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let mut fields = Fields::of(Self::GO_TYPE, value)?;
+        let function: CalledFunction = fields.take("function")?;
+        Ok(Self(ToolCall {
+            id: fields.take("id")?,
+            index: usize::try_from(function.index).unwrap_or_default(),
+            name: function.name,
+            arguments: Value::Object(function.arguments),
+        }))
+    }
+}
+
+impl Default for ToolCallField {
+    fn default() -> Self {
+        Self(ToolCall {
+            id: String::new(),
+            index: 0,
+            name: String::new(),
+            arguments: Value::Object(Map::new()),
+        })
+    }
+}
+
+impl FromJson for CalledFunction {
+    const GO_TYPE: &'static str = "ToolCallFunction";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let mut fields = Fields::of(Self::GO_TYPE, value)?;
+        Ok(Self {
+            index: fields.take("index")?,
+            name: fields.take("name")?,
+            arguments: fields.take("arguments")?,
+        })
+    }
+}
+
+impl FromJson for ToolField {
+    const GO_TYPE: &'static str = "Tool";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let mut fields = Fields::of(Self::GO_TYPE, value)?;
+        let function: OfferedFunction = fields.take("function")?;
+        Ok(Self(Tool {
+            name: function.name,
+            description: function.description,
+            parameters: function.parameters,
+        }))
+    }
+}
+
+impl Default for ToolField {
+    fn default() -> Self {
+        Self(Tool {
+            name: String::new(),
+            description: String::new(),
+            parameters: Value::Null,
+        })
+    }
+}
+
+impl FromJson for OfferedFunction {
+    const GO_TYPE: &'static str = "ToolFunction";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let mut fields = Fields::of(Self::GO_TYPE, value)?;
+        let parameters: Option<Map<String, Value>> = fields.take("parameters")?;
+        Ok(Self {
+            name: fields.take("name")?,
+            description: fields.take("description")?,
+            parameters: parameters.map_or(Value::Null, Value::Object),
+        })
+    }
+}
+
+impl From<ToolCall> for ToolCallRecord {
+    fn from(call: ToolCall) -> Self {
+        Self {
+            id: call.id,
+            function: CalledRecord {
+                index: call.index,
+                name: call.name,
+                arguments: call.arguments,
+            },
+        }
+    }
+}
+
+/// A message that a model brings along.
+pub fn brought(message: &store::Message) -> Message {
+    said(&message.role, &message.content)
+}
+
+/// A message that is nothing but text.
+pub fn said(role: &str, content: &str) -> Message {
+    Message {
+        role: role.to_owned(),
+        content: content.to_owned(),
+        ..Message::default()
+    }
+}

@@ -1,0 +1,68 @@
+//! Ollama's own API: its fields, statuses and texts, so that every client of Ollama can be pointed here.
+//!
+//! One endpoint per file. What several need is in [`find`] (names to models), [`common`], [`options`], [`keep_alive`],
+//! [`think`], [`format`], [`message`] and [`record`] (the fields of replies).
+
+mod blobs;
+mod chat;
+mod common;
+mod copy;
+mod create;
+mod delete;
+mod details;
+mod embed;
+mod embeddings;
+pub(super) mod find;
+mod format;
+mod generate;
+pub(super) mod keep_alive;
+mod message;
+mod options;
+mod ps;
+mod pull;
+mod record;
+mod root;
+mod show;
+mod status;
+mod tags;
+mod think;
+mod version;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{delete, get, head, post};
+
+use super::{App, SMALL_BODY_BYTES, large_bodies};
+
+/// The routes of this folder.
+pub fn routes() -> Router<Arc<App>> {
+    let with_texts = Router::new()
+        .route("/api/generate", post(generate::generate))
+        .route("/api/chat", post(chat::chat))
+        .route("/api/embed", post(embed::embed))
+        .route("/api/embeddings", post(embeddings::embeddings))
+        .route("/api/create", post(create::create))
+        .layer(large_bodies());
+    let uploads = Router::new()
+        .route(
+            "/api/blobs/{digest}",
+            head(blobs::exists).post(blobs::upload),
+        )
+        .layer(DefaultBodyLimit::disable());
+    Router::new()
+        .route("/", get(root::root))
+        .route("/api/version", get(version::version))
+        .route("/api/status", get(status::status))
+        .route("/api/tags", get(tags::tags))
+        .route("/api/ps", get(ps::ps))
+        .route("/api/show", post(show::show))
+        .route("/api/copy", post(copy::copy))
+        .route("/api/delete", delete(delete::delete))
+        .route("/api/pull", post(pull::pull))
+        .route("/api/push", post(pull::push))
+        .layer(DefaultBodyLimit::max(SMALL_BODY_BYTES))
+        .merge(with_texts)
+        .merge(uploads)
+}

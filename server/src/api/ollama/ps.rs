@@ -1,0 +1,54 @@
+//! GET `/api/ps`: the models in memory.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::details::DetailsRecord;
+use crate::api::{App, reply, time};
+use crate::models::Loaded;
+
+#[derive(Serialize)]
+struct Ps {
+    /// Those that stay longest first.
+    models: Vec<Process>,
+}
+
+#[derive(Serialize)]
+struct Process {
+    name: String,
+    model: String,
+    /// In bytes.
+    size: u64,
+    /// 64 hexadecimal digits.
+    digest: String,
+    details: DetailsRecord,
+    expires_at: String,
+    /// Nothing is computed on a graphics card.
+    size_vram: u64,
+    context_length: u32,
+}
+
+/// The list.
+pub async fn ps(State(app): State<Arc<App>>) -> Response {
+    let models = app.models.loaded().iter().map(Process::of).collect();
+    reply::json(StatusCode::OK, &Ps { models })
+}
+
+impl Process {
+    fn of(loaded: &Loaded) -> Self {
+        Self {
+            name: loaded.name.to_string(),
+            model: loaded.name.to_string(),
+            size: loaded.size_bytes,
+            digest: loaded.model.id.hex(),
+            details: DetailsRecord::from(&loaded.model.details),
+            expires_at: time::expiry(loaded.expires_at, loaded.forever),
+            size_vram: 0,
+            context_length: loaded.context,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A request's hold on a loaded model, with its measurements.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{App, Error};
+use crate::duration::KeepAlive;
+use crate::metrics;
+use crate::models::{Lease, LoadOptions, Want};
+use crate::store::{Model, Store};
+
+/// A model that is ready, on behalf of one request.
+pub struct Session {
+    /// Keeps the model loaded.
+    pub lease: Lease,
+    /// Counts as cancelled if it is dropped without an outcome.
+    pub request: metrics::Request,
+    /// From the request's arrival until the model was ready.
+    pub load: Duration,
+}
+
+/// What a session is opened for.
+pub struct Purpose {
+    /// `generate`, `chat`, `embed` or `classify`.
+    pub operation: &'static str,
+    /// How the model is to be loaded.
+    pub options: LoadOptions,
+    /// How long it stays loaded afterwards.
+    pub keep_alive: Option<KeepAlive>,
+}
+
+impl Session {
+    /// Has the model loaded if need be.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, or too many wait for that.
+    pub async fn open(app: &App, model: &Arc<Model>, purpose: Purpose) -> Result<Self, Error> {
+        let mut request = metrics::Request::start(&model.name.to_string(), purpose.operation);
+        let want = Want {
+            name: model.name.clone(),
+            model: Arc::clone(model),
+            options: purpose.options,
+            keep_alive: purpose.keep_alive,
+        };
+        match app.models.acquire(want).await {
+            Ok(lease) => {
+                request.granted();
+                let load = request.elapsed();
+                Ok(Self {
+                    lease,
+                    request,
+                    load,
+                })
+            }
+            Err(error) => {
+                let error = Error::from(error);
+                request.ended(error.outcome());
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts the request by how it failed, if it has.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn checked<T>(&mut self, result: Result<T, impl Into<Error>>) -> Result<T, Error> {
+        result.map_err(|error| {
+            let error = error.into();
+            self.request.ended(error.outcome());
+            error
+        })
+    }
+}
+
+impl App {
+    /// Does something with the store where waiting for the disk holds up nobody else.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub async fn with_store<T: Send + 'static, E: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(result) => result,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Configuration in two forms: [`Environment`] as it was typed, [`Config`] as it is meant.
+//!
+//! The variables are Ollama's and mean what they mean to Ollama; a value that cannot be read is logged and its default
+//! taken, as Ollama does. Our own begin with `CHASKI_`.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::duration::{self, KeepAlive};
+use crate::engine::gguf::CacheType;
+
+/// The version that `/api/version` reports: clients compare it with the Ollama release they need.
+pub const OLLAMA_VERSION: &str = "0.33.0";
+
+/// Environment variables as they were typed. Not read from the process directly, so that tests need none.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(HashMap<String, String>);
+
+impl Environment {
+    /// The variables of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
+    }
+
+    /// These variables.
+    #[must_use]
+    pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        Self(variables.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
+
+    /// The value with surrounding blanks and quotes removed; `None` if unset or empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name)?.trim().trim_matches(['"', '\'']).trim();
+        if value.is_empty() { None } else { Some(value) }
+    }
+
+    /// The value as `parse` reads it; a value that cannot be read is logged and ignored.
+    fn read<T>(&self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let value = self.get(name)?;
+        let parsed = parse(value);
+        if parsed.is_none() {
+            warn!(name, value, "environment variable cannot be read; its default is used");
+        }
+        parsed
+    }
+}
+
+/// What the server does.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address to listen on (`OLLAMA_HOST`).
+    pub host: Host,
+    /// The store (`OLLAMA_MODELS`).
+    pub models: PathBuf,
+    /// How long an idle model stays loaded unless a request says otherwise (`OLLAMA_KEEP_ALIVE`).
+    pub keep_alive: KeepAlive,
+    /// Tokens of context unless a model or request says otherwise (`OLLAMA_CONTEXT_LENGTH`).
+    pub context: u32,
+    /// Sequences of one model that advance together (`OLLAMA_NUM_PARALLEL`). `None`: as many as their memory allows.
+    pub parallel: Option<u32>,
+    /// Requests that may wait for a model, and for a slot of each model (`OLLAMA_MAX_QUEUE`).
+    pub max_queue: usize,
+    /// Models that may be loaded at a time (`OLLAMA_MAX_LOADED_MODELS`).
+    pub max_loaded: usize,
+    /// Longest time a model may take to load (`OLLAMA_LOAD_TIMEOUT`).
+    pub load_timeout: Duration,
+    /// Browser origins that may call, besides those that always may (`OLLAMA_ORIGINS`).
+    pub origins: Vec<String>,
+    /// Flash attention (`OLLAMA_FLASH_ATTENTION`). `None` lets the engine choose.
+    pub flash_attention: Option<bool>,
+    /// Precision of key-value caches (`OLLAMA_KV_CACHE_TYPE`).
+    pub cache_type: CacheType,
+    /// Keep unreferenced blobs at start (`OLLAMA_NOPRUNE`).
+    pub no_prune: bool,
+    /// The ONNX Runtime library (`ORT_DYLIB_PATH`). `None` looks in the usual places.
+    pub ort_library: Option<PathBuf>,
+    /// The version to report (`CHASKI_OLLAMA_VERSION`).
+    pub version: String,
+    /// Longest time a worker with jobs may go without progress before it counts as hung (`CHASKI_HANG_TIMEOUT`).
+    pub hang_timeout: Duration,
+    /// How long requests under way may take to finish after a stop signal (`CHASKI_DRAIN_TIMEOUT`).
+    pub drain_timeout: Duration,
+}
+
+impl Config {
+    /// What the variables mean.
+    #[must_use]
+    pub fn from_environment(environment: &Environment) -> Self {
+        let seconds = |name: &str, default: u64| {
+            environment.read(name, duration::parse_or_seconds).unwrap_or(Duration::from_secs(default))
+        };
+        Self {
+            host: environment.read("OLLAMA_HOST", |value| Some(Host::parse(value))).unwrap_or_default(),
+            models: environment.get("OLLAMA_MODELS").map_or_else(|| default_models(environment), PathBuf::from),
+            keep_alive: environment.read("OLLAMA_KEEP_ALIVE", KeepAlive::parse_or_seconds).unwrap_or_default(),
+            context: environment.read("OLLAMA_CONTEXT_LENGTH", positive).unwrap_or(DEFAULT_CONTEXT),
+            parallel: environment.read("OLLAMA_NUM_PARALLEL", positive_or_zero).filter(|slots| *slots > 0),
+            max_queue: environment.read("OLLAMA_MAX_QUEUE", positive).unwrap_or(512) as usize,
+            max_loaded: environment
+                .read("OLLAMA_MAX_LOADED_MODELS", positive_or_zero)
+                .filter(|models| *models > 0)
+                .unwrap_or(DEFAULT_MAX_LOADED) as usize,
+            load_timeout: match seconds("OLLAMA_LOAD_TIMEOUT", 300) {
+                Duration::ZERO => Duration::from_secs(u64::from(u32::MAX)),
+                timeout => timeout,
+            },
+            origins: environment
+                .get("OLLAMA_ORIGINS")
+                .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).filter(|o| !o.is_empty()).collect())
+                .unwrap_or_default(),
+            flash_attention: environment.read("OLLAMA_FLASH_ATTENTION", boolean),
+            cache_type: environment.read("OLLAMA_KV_CACHE_TYPE", cache_type).unwrap_or_default(),
+            no_prune: environment.read("OLLAMA_NOPRUNE", boolean).unwrap_or(false),
+            ort_library: environment.get("ORT_DYLIB_PATH").map(PathBuf::from),
+            version: environment.get("CHASKI_OLLAMA_VERSION").unwrap_or(OLLAMA_VERSION).to_owned(),
+            hang_timeout: seconds("CHASKI_HANG_TIMEOUT", 180),
+            drain_timeout: seconds("CHASKI_DRAIN_TIMEOUT", 30),
+        }
+    }
+}
+
+/// Ollama's context on a machine without a GPU.
+const DEFAULT_CONTEXT: u32 = 4096;
+
+/// Small models (an embedder, a classifier, a reranker) come in sets: twice Ollama's three.
+const DEFAULT_MAX_LOADED: u32 = 6;
+
+/// Where a server listens, or where a client finds it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Host {
+    /// Host name or address, without brackets.
+    pub name: String,
+    /// TCP port.
+    pub port: u16,
+    /// Scheme for clients.
+    pub scheme: String,
+    /// Path prefix for clients, without a slash at its end.
+    pub path: String,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::parse("")
+    }
+}
+
+impl Host {
+    /// `[scheme://]host[:port][/path]`, with Ollama's defaults: port 80 for `http://`, 443 for `https://`, else 11434;
+    /// an unreadable port counts as absent.
+    #[must_use]
+    pub fn parse(value: &str) -> Self {
+        let (scheme, rest, default_port) = match value.split_once("://") {
+            Some(("https", rest)) => ("https", rest, 443),
+            Some(("http", rest)) => ("http", rest, 80),
+            Some((_, rest)) => ("http", rest, 11434),
+            None => ("http", value, 11434),
+        };
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (name, port) = match authority.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+            Some((address, port)) => (address, port.strip_prefix(':').unwrap_or("")),
+            // More than one colon without brackets is a bare IPv6 address.
+            None if authority.matches(':').count() > 1 => (authority, ""),
+            None => authority.split_once(':').unwrap_or((authority, "")),
+        };
+        Self {
+            name: if name.is_empty() { "127.0.0.1".into() } else { name.into() },
+            port: port.parse().unwrap_or(default_port),
+            scheme: scheme.into(),
+            path: path.trim_end_matches('/').into(),
+        }
+    }
+
+    /// The base URL for a client. A server's "any address" is reached through loopback.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let name = match self.name.as_str() {
+            "0.0.0.0" => "127.0.0.1".to_owned(),
+            "::" => "[::1]".to_owned(),
+            name if name.contains(':') => format!("[{name}]"),
+            name => name.to_owned(),
+        };
+        let slash = if self.path.is_empty() { "" } else { "/" };
+        format!("{}://{name}:{}{slash}{}", self.scheme, self.port, self.path)
+    }
+
+    /// The addresses to listen on.
+    ///
+    /// # Errors
+    /// When the name cannot be resolved.
+    pub async fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((self.name.as_str(), self.port)).await?.collect())
+    }
+}
+
+fn default_models(environment: &Environment) -> PathBuf {
+    PathBuf::from(environment.get("HOME").unwrap_or("/")).join(".ollama").join("models")
+}
+
+fn positive(value: &str) -> Option<u32> {
+    value.parse().ok().filter(|number| *number > 0)
+}
+
+fn positive_or_zero(value: &str) -> Option<u32> {
+    value.parse().ok()
+}
+
+/// The spellings Go's `strconv.ParseBool` knows.
+fn boolean(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+fn cache_type(value: &str) -> Option<CacheType> {
+    match value.to_ascii_lowercase().as_str() {
+        "f16" => Some(CacheType::F16),
+        "q8_0" => Some(CacheType::Q8_0),
+        "q4_0" => Some(CacheType::Q4_0),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_as_ollama_reads_them() {
+        let check = |value: &str, name: &str, port: u16, url: &str| {
+            let host = Host::parse(value);
+            assert_eq!((host.name.as_str(), host.port, host.url().as_str()), (name, port, url), "{value}");
+        };
+        check("", "127.0.0.1", 11434, "http://127.0.0.1:11434");
+        check("0.0.0.0", "0.0.0.0", 11434, "http://127.0.0.1:11434");
+        check(":8080", "127.0.0.1", 8080, "http://127.0.0.1:8080");
+        check("example.org:99999", "example.org", 11434, "http://example.org:11434");
+        check("http://example.org", "example.org", 80, "http://example.org:80");
+        check("https://example.org/a/b/", "example.org", 443, "https://example.org:443/a/b");
+        check("[::1]:7", "::1", 7, "http://[::1]:7");
+        check("::", "::", 11434, "http://[::1]:11434");
+    }
+
+    #[test]
+    fn unreadable_values_fall_back_to_the_default() {
+        let environment = Environment::of([
+            ("OLLAMA_CONTEXT_LENGTH", "many"),
+            ("OLLAMA_KEEP_ALIVE", "soon"),
+            ("OLLAMA_NUM_PARALLEL", "0"),
+            ("OLLAMA_MAX_QUEUE", " \"7\" "),
+            ("OLLAMA_ORIGINS", "http://a.example, ,https://b.example"),
+        ]);
+        let config = Config::from_environment(&environment);
+        assert_eq!(config.context, DEFAULT_CONTEXT);
+        assert_eq!(config.keep_alive, KeepAlive::For(Duration::from_secs(300)));
+        assert_eq!(config.parallel, None);
+        assert_eq!(config.max_queue, 7);
+        assert_eq!(config.origins, ["http://a.example", "https://b.example"]);
+    }
+}

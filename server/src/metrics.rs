@@ -1,0 +1,476 @@
+//! Every metric, with its help text, unit and buckets. A leaf: anyone may record, nothing here knows the rest.
+//!
+//! `docs/METRICS.md` documents them; a test compares that page and this file with a real scrape. A `model` label is only
+//! ever the name of a model that exists, so that callers cannot make up time series.
+
+use std::time::{Duration, Instant};
+
+use metrics::{
+    Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::inference::Step;
+use crate::inference::generate::Usage;
+
+/// Seconds: from well below the fastest answer of a tiny model to the slowest of a large one on a small machine.
+const DURATION_BUCKETS: &[f64] = &[
+    0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
+    0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.48, 40.96, 81.92, 163.84, 327.68,
+];
+
+/// Seconds between two tokens.
+const TOKEN_BUCKETS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,
+    0.3, 0.4, 0.5, 0.75, 1.0, 2.5,
+];
+
+/// Jobs or tokens of one engine call.
+const BATCH_BUCKETS: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0,
+];
+
+/// Installs the recorder of this process and describes every metric.
+///
+/// # Errors
+/// When a recorder is installed already.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), DURATION_BUCKETS)?
+        .set_buckets_for_metric(
+            Matcher::Full("llm_inter_token_latency_seconds".into()),
+            TOKEN_BUCKETS,
+        )?
+        .set_buckets_for_metric(Matcher::Prefix("llm_batch_".into()), BATCH_BUCKETS)?
+        .install_recorder()?;
+    describe();
+    gauge!("llm_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+fn describe() {
+    let seconds = Unit::Seconds;
+    describe_histogram!(
+        "http_server_request_duration_seconds",
+        seconds,
+        "From a request's head to the end of its reply"
+    );
+    describe_counter!(
+        "llm_requests_total",
+        "Inference requests that ended, by outcome"
+    );
+    describe_histogram!(
+        "llm_request_duration_seconds",
+        seconds,
+        "From an inference request's arrival to the end of its answer"
+    );
+    describe_histogram!(
+        "llm_time_to_first_token_seconds",
+        seconds,
+        "From a request's arrival to the first piece of its answer"
+    );
+    describe_histogram!(
+        "llm_inter_token_latency_seconds",
+        seconds,
+        "Between two pieces of an answer"
+    );
+    describe_histogram!(
+        "llm_request_load_seconds",
+        seconds,
+        "From a request's arrival until its model was ready for it"
+    );
+    describe_histogram!(
+        "llm_request_queue_seconds",
+        seconds,
+        "From a job's arrival at its model to its slot"
+    );
+    describe_histogram!(
+        "llm_request_prefill_seconds",
+        seconds,
+        "From a job's slot to its first token"
+    );
+    describe_histogram!(
+        "llm_request_decode_seconds",
+        seconds,
+        "From a job's first token to its last"
+    );
+    describe_counter!(
+        "llm_prompt_tokens_total",
+        "Prompt tokens of answered requests, computed or reused"
+    );
+    describe_counter!(
+        "llm_cached_prompt_tokens_total",
+        "Prompt tokens whose results were still in the cache"
+    );
+    describe_counter!(
+        "llm_generated_tokens_total",
+        "Tokens generated in answered requests"
+    );
+    describe_counter!(
+        "llm_truncated_prompts_total",
+        "Prompts that were cut to fit the context"
+    );
+    describe_counter!(
+        "llm_rejected_total",
+        "Inference requests refused because of load, by reason"
+    );
+    describe_gauge!(
+        "llm_requests_running",
+        "Jobs that hold a slot of their model"
+    );
+    describe_gauge!(
+        "llm_requests_waiting",
+        "Jobs that wait for a slot of their model"
+    );
+    describe_histogram!("llm_batch_size", "Jobs in one engine call");
+    describe_histogram!("llm_batch_tokens", "Tokens in one engine call");
+    describe_histogram!("llm_step_seconds", seconds, "Time of one engine call");
+    describe_gauge!("llm_models_loaded", "Models whose worker is ready");
+    describe_histogram!(
+        "llm_model_load_seconds",
+        seconds,
+        "From a worker's start to its readiness"
+    );
+    describe_counter!(
+        "llm_workers_lost_total",
+        "Worker processes that ended, hung or sent garbage while they were needed"
+    );
+    let bytes = Unit::Bytes;
+    describe_gauge!(
+        "llm_model_size_bytes",
+        bytes,
+        "Size of a loaded model's files"
+    );
+    describe_gauge!(
+        "llm_worker_resident_memory_bytes",
+        bytes,
+        "Resident memory of a model's worker, file pages included"
+    );
+    describe_gauge!(
+        "llm_worker_peak_resident_memory_bytes",
+        bytes,
+        "Largest resident memory of a model's worker so far"
+    );
+    describe_gauge!(
+        "llm_worker_anonymous_memory_bytes",
+        bytes,
+        "Resident memory of a model's worker that is not file pages"
+    );
+    describe_gauge!(
+        "llm_worker_proportional_memory_bytes",
+        bytes,
+        "Memory of a model's worker with shared pages divided (PSS)"
+    );
+    describe_gauge!(
+        "llm_memory_ratio",
+        "Peak resident memory of server and workers by the size of the loaded models' files"
+    );
+    describe_gauge!(
+        "process_resident_memory_bytes",
+        bytes,
+        "Resident memory of the server process"
+    );
+    describe_gauge!(
+        "process_peak_resident_memory_bytes",
+        bytes,
+        "Largest resident memory of the server process so far"
+    );
+    describe_gauge!(
+        "process_proportional_memory_bytes",
+        bytes,
+        "Memory of the server process with shared pages divided (PSS)"
+    );
+    describe_gauge!(
+        "process_open_fds",
+        "Open file descriptors of the server process"
+    );
+    describe_gauge!("process_threads", "Threads of the server process");
+    describe_counter!(
+        "process_cpu_seconds_total",
+        seconds,
+        "Processor time of the server process"
+    );
+    describe_gauge!("llm_build_info", "1, labelled with the version");
+}
+
+/// Records a finished HTTP exchange. `route` is the pattern of the router, never the path as sent.
+pub fn http_request(method: &str, route: &str, status: u16, duration: Duration) {
+    histogram!(
+        "http_server_request_duration_seconds",
+        "method" => method.to_owned(), "route" => route.to_owned(), "status" => status.to_string()
+    )
+    .record(duration);
+}
+
+/// Records that a request was refused because of load.
+pub fn rejected(reason: &'static str) {
+    counter!("llm_rejected_total", "reason" => reason).increment(1);
+}
+
+/// Records that a worker process was lost.
+pub fn worker_lost(model: &str) {
+    counter!("llm_workers_lost_total", "model" => model.to_owned()).increment(1);
+}
+
+/// Records a model that became ready.
+pub fn model_loaded(model: &str, duration: Duration) {
+    histogram!("llm_model_load_seconds", "model" => model.to_owned()).record(duration);
+}
+
+/// How an inference request ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Its answer is complete.
+    Answered,
+    /// It was refused for what it asked.
+    Refused,
+    /// It was refused because of load.
+    Rejected,
+    /// It failed.
+    Failed,
+    /// Its caller left.
+    Cancelled,
+}
+
+impl Outcome {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "ok",
+            Self::Refused => "invalid",
+            Self::Rejected => "rejected",
+            Self::Failed => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// An inference request under way. Dropped without an outcome it counts as cancelled: its caller left.
+#[derive(Debug)]
+pub struct Request {
+    model: String,
+    operation: &'static str,
+    arrived: Instant,
+    last_piece: Option<Instant>,
+    inter_token: Histogram,
+    outcome: Outcome,
+}
+
+impl Request {
+    /// A request that arrived now. `operation` is one of `generate`, `chat`, `embed`, `classify`.
+    #[must_use]
+    pub fn start(model: &str, operation: &'static str) -> Self {
+        Self {
+            model: model.to_owned(),
+            operation,
+            arrived: Instant::now(),
+            last_piece: None,
+            inter_token: histogram!(
+                "llm_inter_token_latency_seconds", "model" => model.to_owned(), "operation" => operation
+            ),
+            outcome: Outcome::Cancelled,
+        }
+    }
+
+    /// Time since its arrival.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.arrived.elapsed()
+    }
+
+    /// Its model is ready for it.
+    pub fn granted(&self) {
+        self.histogram("llm_request_load_seconds", self.elapsed());
+    }
+
+    /// A piece of its answer has come.
+    pub fn piece(&mut self) {
+        let now = Instant::now();
+        match self.last_piece.replace(now) {
+            Some(last) => self.inter_token.record(now - last),
+            None => self.histogram("llm_time_to_first_token_seconds", now - self.arrived),
+        }
+    }
+
+    /// Its prompt was cut.
+    pub fn truncated(&self) {
+        counter!("llm_truncated_prompts_total", "model" => self.model.clone()).increment(1);
+    }
+
+    /// Its answer is complete.
+    pub fn generated(&mut self, usage: &Usage) {
+        self.tokens(usage.prompt_tokens);
+        counter!("llm_cached_prompt_tokens_total", "model" => self.model.clone())
+            .increment(usage.cached_tokens.into());
+        counter!("llm_generated_tokens_total", "model" => self.model.clone())
+            .increment(usage.generated_tokens.into());
+        self.histogram(
+            "llm_request_queue_seconds",
+            Duration::from_nanos(usage.queue_ns),
+        );
+        self.histogram(
+            "llm_request_prefill_seconds",
+            Duration::from_nanos(usage.prefill_ns),
+        );
+        self.histogram(
+            "llm_request_decode_seconds",
+            Duration::from_nanos(usage.decode_ns),
+        );
+        self.outcome = Outcome::Answered;
+    }
+
+    /// Its vectors or labels are complete.
+    pub fn encoded(&mut self, prompt_tokens: u32, queue_ns: u64) {
+        self.tokens(prompt_tokens);
+        self.histogram("llm_request_queue_seconds", Duration::from_nanos(queue_ns));
+        self.outcome = Outcome::Answered;
+    }
+
+    /// It ended some other way.
+    pub fn ended(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    fn tokens(&self, prompt_tokens: u32) {
+        counter!("llm_prompt_tokens_total", "model" => self.model.clone())
+            .increment(prompt_tokens.into());
+    }
+
+    fn histogram(&self, name: &'static str, duration: Duration) {
+        histogram!(name, "model" => self.model.clone(), "operation" => self.operation)
+            .record(duration);
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.histogram("llm_request_duration_seconds", self.elapsed());
+        counter!(
+            "llm_requests_total",
+            "model" => self.model.clone(), "operation" => self.operation, "status" => self.outcome.label()
+        )
+        .increment(1);
+    }
+}
+
+/// What one worker's steps are recorded with; looked up once, since steps are frequent.
+#[derive(Debug)]
+pub struct WorkerMetrics {
+    running: Gauge,
+    waiting: Gauge,
+    batch_size: Histogram,
+    batch_tokens: Histogram,
+    step: Histogram,
+}
+
+impl WorkerMetrics {
+    /// For the worker of this model.
+    #[must_use]
+    pub fn new(model: &str) -> Self {
+        let model = || model.to_owned();
+        Self {
+            running: gauge!("llm_requests_running", "model" => model()),
+            waiting: gauge!("llm_requests_waiting", "model" => model()),
+            batch_size: histogram!("llm_batch_size", "model" => model()),
+            batch_tokens: histogram!("llm_batch_tokens", "model" => model()),
+            step: histogram!("llm_step_seconds", "model" => model()),
+        }
+    }
+
+    /// Records a step.
+    pub fn step(&self, step: &Step) {
+        self.running.set(step.running);
+        self.waiting.set(step.waiting);
+        if step.jobs > 0 {
+            self.batch_size.record(step.jobs);
+            self.batch_tokens
+                .record(step.prompt_tokens + step.generated_tokens);
+            self.step.record(Duration::from_nanos(step.compute_ns));
+        }
+    }
+}
+
+impl Drop for WorkerMetrics {
+    fn drop(&mut self) {
+        self.running.set(0.0);
+        self.waiting.set(0.0);
+    }
+}
+
+/// Memory of a process in bytes, as `/proc` tells it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Resident, file pages included.
+    pub resident: u64,
+    /// The largest `resident` so far.
+    pub peak: u64,
+    /// Resident and not backed by a file.
+    pub anonymous: u64,
+    /// Resident with shared pages divided among their users.
+    pub proportional: u64,
+}
+
+/// A loaded model at the moment of a scrape.
+#[derive(Debug)]
+pub struct LoadedModel<'a> {
+    /// Its name.
+    pub model: &'a str,
+    /// Size of its files.
+    pub bytes: u64,
+    /// Memory of its worker.
+    pub memory: Memory,
+}
+
+/// The server process at the moment of a scrape.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Process {
+    /// Its memory.
+    pub memory: Memory,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Processor time in seconds since its start.
+    pub cpu_seconds: u64,
+}
+
+/// Records what is only known at a scrape. `unloaded` are the models that were reported loaded before and are no more.
+pub fn scrape(process: &Process, loaded: &[LoadedModel<'_>], unloaded: &[String]) {
+    gauge!("process_resident_memory_bytes").set(as_f64(process.memory.resident));
+    gauge!("process_peak_resident_memory_bytes").set(as_f64(process.memory.peak));
+    gauge!("process_proportional_memory_bytes").set(as_f64(process.memory.proportional));
+    gauge!("process_open_fds").set(as_f64(process.open_fds));
+    gauge!("process_threads").set(as_f64(process.threads));
+    counter!("process_cpu_seconds_total").absolute(process.cpu_seconds);
+    gauge!("llm_models_loaded").set(as_f64(loaded.len() as u64));
+    for model in loaded {
+        model_memory(model.model, model.bytes, &model.memory);
+    }
+    for model in unloaded {
+        model_memory(model, 0, &Memory::default());
+    }
+    let bytes: u64 = loaded.iter().map(|model| model.bytes).sum();
+    let peak = process.memory.peak + loaded.iter().map(|model| model.memory.peak).sum::<u64>();
+    gauge!("llm_memory_ratio").set(if bytes == 0 {
+        0.0
+    } else {
+        as_f64(peak) / as_f64(bytes)
+    });
+}
+
+fn model_memory(model: &str, bytes: u64, memory: &Memory) {
+    let set = |name: &'static str, value: u64| {
+        gauge!(name, "model" => model.to_owned()).set(as_f64(value))
+    };
+    set("llm_model_size_bytes", bytes);
+    set("llm_worker_resident_memory_bytes", memory.resident);
+    set("llm_worker_peak_resident_memory_bytes", memory.peak);
+    set("llm_worker_anonymous_memory_bytes", memory.anonymous);
+    set("llm_worker_proportional_memory_bytes", memory.proportional);
+}
+
+/// Byte counts lose nothing that matters: a double is exact up to 8 PiB.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 8 PiB")]
+fn as_f64(value: u64) -> f64 {
+    value as f64
+}

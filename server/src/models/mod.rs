@@ -1,0 +1,216 @@
+//! What is loaded: one worker per model, started on the first request that needs it and ended when it has been idle for
+//! its keep-alive, when room is needed, or when it is told to.
+//!
+//! A [`Lease`] is the right to use a loaded model; while one lives the model stays. Many callers of one model share one
+//! load, and its cost is borne by whoever of them still waits: when all have left, the load ends.
+//!
+//! Nothing here knows HTTP or JSON.
+
+mod memory;
+mod plan;
+mod residents;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+pub use self::plan::LoadOptions;
+use self::plan::Plan;
+use self::residents::{Residents, Seat};
+use crate::config::Config;
+use crate::duration::KeepAlive;
+use crate::engine::Facts;
+use crate::inference::encode::{Classified, Classify, Embed, Embedded};
+use crate::inference::generate::{self, Admitted, Generate};
+use crate::inference::{Error, Token};
+use crate::metrics;
+use crate::store::{Model, Name, Store};
+use crate::worker::{self, Worker};
+
+/// A cheap handle on everything that is loaded.
+#[derive(Clone, Debug)]
+pub struct Models {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Arc<Config>,
+    store: Store,
+    residents: Arc<Residents>,
+}
+
+/// What a request needs.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The name the caller used, for lists and metrics.
+    pub name: Name,
+    /// The model.
+    pub model: Arc<Model>,
+    /// How it must be loaded. A model that is loaded otherwise is loaded anew once its requests are over.
+    pub options: LoadOptions,
+    /// How long it stays after this request. `None` is the server's default.
+    pub keep_alive: Option<KeepAlive>,
+}
+
+/// A model as `/api/ps` lists it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The name of the last request for it.
+    pub name: Name,
+    /// The model.
+    pub model: Arc<Model>,
+    /// When it will be unloaded if no request comes. `None`: never, or not before its running requests end.
+    pub expires_at: Option<SystemTime>,
+    /// Whether it stays until it is unloaded by hand.
+    pub forever: bool,
+    /// Tokens of context of one sequence.
+    pub context: u32,
+    /// Resident memory of its worker in bytes.
+    pub size_bytes: u64,
+    /// Jobs under way.
+    pub jobs: usize,
+}
+
+impl Models {
+    /// Nothing loaded yet. Must be called inside a tokio runtime, where idle models are watched.
+    #[must_use]
+    pub fn new(config: Arc<Config>, store: Store) -> Self {
+        let residents = Residents::new(config.max_loaded, config.max_queue);
+        Self { shared: Arc::new(Shared { config, store, residents }) }
+    }
+
+    /// Makes sure that a model is loaded, and keeps it loaded while the lease lives.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait already, [`Error::Unsupported`] for weights that no engine takes,
+    /// [`Error::LoadFailed`].
+    pub async fn acquire(&self, want: Want) -> Result<Lease, Error> {
+        let arrived = Instant::now();
+        let keep_alive = want.keep_alive.unwrap_or(self.shared.config.keep_alive);
+        let plan = self.plan(&want).await?;
+        let seat = self.shared.residents.take_seat(&plan, &want.name, keep_alive).await?;
+        let worker = seat.worker(|| self.start(plan)).await?;
+        Ok(Lease { worker, _seat: Arc::new(seat), waited: arrived.elapsed() })
+    }
+
+    /// Everything that is loaded, the longest-lived first.
+    #[must_use]
+    pub fn loaded(&self) -> Vec<Loaded> {
+        let mut loaded = self.shared.residents.loaded();
+        // Never before latest before soonest; a busy model has not begun to expire.
+        loaded.sort_by_key(|model| std::cmp::Reverse((model.forever, model.expires_at.is_none(), model.expires_at)));
+        loaded
+    }
+
+    /// Unloads a model once its running requests are over. False if it is not loaded.
+    #[must_use]
+    pub fn unload(&self, model: &Model) -> bool {
+        plan::key(model).is_some_and(|key| self.shared.residents.unload(&key))
+    }
+
+    /// Records memory and process metrics; to be called for a scrape. Reads `/proc`, which may take milliseconds.
+    pub fn record_memory(&self) {
+        memory::record(&self.shared.residents);
+    }
+
+    /// Planning reads the head of the model's file when it sees the model for the first time.
+    async fn plan(&self, want: &Want) -> Result<Plan, Error> {
+        let (shared, want) = (Arc::clone(&self.shared), want.clone());
+        tokio::task::spawn_blocking(move || plan::plan(&want, &shared.config, &shared.store))
+            .await
+            .map_err(|error| Error::LoadFailed(error.to_string()))?
+    }
+
+    fn start(&self, plan: Plan) -> impl Future<Output = Result<Worker, Error>> + Send + 'static {
+        let config = &self.shared.config;
+        let settings = worker::Settings {
+            max_jobs: plan.slots as usize + config.max_queue,
+            load_timeout: config.load_timeout,
+            progress_timeout: config.hang_timeout,
+            ..worker::Settings::new(plan.label.clone())
+        };
+        async move {
+            let began = Instant::now();
+            let worker = Worker::start(plan.spec, settings).await?;
+            metrics::model_loaded(&plan.label, began.elapsed());
+            Ok(worker)
+        }
+    }
+}
+
+/// The right to use a loaded model. Cheap to clone; the model counts as busy while one is left.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    worker: Worker,
+    _seat: Arc<Seat>,
+    waited: Duration,
+}
+
+impl Lease {
+    /// What the engine said about the model.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        self.worker.facts()
+    }
+
+    /// Time from asking for the model to having it.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Starts a generation and waits until it is admitted.
+    ///
+    /// # Errors
+    /// See [`Worker::generate`].
+    pub async fn generate(&self, job: Generate) -> Result<(Admitted, Generation), Error> {
+        let (admitted, inner) = self.worker.generate(job).await?;
+        Ok((admitted, Generation { inner, _lease: self.clone() }))
+    }
+
+    /// Turns texts into vectors.
+    ///
+    /// # Errors
+    /// See [`Worker::embed`].
+    pub async fn embed(&self, job: Embed) -> Result<Embedded, Error> {
+        self.worker.embed(job).await
+    }
+
+    /// Gives texts the scores of the model's labels.
+    ///
+    /// # Errors
+    /// See [`Worker::classify`].
+    pub async fn classify(&self, job: Classify) -> Result<Classified, Error> {
+        self.worker.classify(job).await
+    }
+
+    /// Turns a text into tokens.
+    ///
+    /// # Errors
+    /// See [`Worker::tokenize`].
+    pub async fn tokenize(&self, text: String, add_special: bool, parse_special: bool) -> Result<Vec<Token>, Error> {
+        self.worker.tokenize(text, add_special, parse_special).await
+    }
+
+    /// Turns tokens into text.
+    ///
+    /// # Errors
+    /// See [`Worker::detokenize`].
+    pub async fn detokenize(&self, tokens: Vec<Token>) -> Result<String, Error> {
+        self.worker.detokenize(tokens).await
+    }
+}
+
+/// A running generation; it keeps its model loaded. Dropping it cancels the job within one step.
+#[derive(Debug)]
+pub struct Generation {
+    inner: worker::Generation,
+    _lease: Lease,
+}
+
+impl Generation {
+    /// The next event: `Text` any number of times, then exactly one `Finished` or `Failed`, then `None`.
+    pub async fn next(&mut self) -> Option<generate::Event> {
+        self.inner.next().await
+    }
+}

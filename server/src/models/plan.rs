@@ -1,0 +1,167 @@
+//! From a model and a request to what a worker is told to load.
+
+use std::sync::Arc;
+
+use super::Want;
+use crate::config::Config;
+use crate::engine::{Spec, gguf, onnx};
+use crate::inference::Error;
+use crate::store::gguf::{Arrays, Value};
+use crate::store::{Digest, Model, Store, Weights};
+
+/// The weights of a model: two names for the same weights share a worker.
+pub type Key = Digest;
+
+/// Options that need the model to be loaded for them. `None` leaves the choice to the server.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LoadOptions {
+    /// Tokens of context of one sequence (`num_ctx`).
+    pub context: Option<u32>,
+    /// Most tokens of one engine call (`num_batch`).
+    pub batch: Option<u32>,
+    /// Threads (`num_thread`).
+    pub threads: Option<u32>,
+    /// Map the file (`use_mmap`).
+    pub use_mmap: Option<bool>,
+}
+
+/// What is to be loaded.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Whose weights.
+    pub key: Key,
+    /// The model's name in logs and metrics.
+    pub label: String,
+    /// The model.
+    pub model: Arc<Model>,
+    /// What the worker is told.
+    pub spec: Spec,
+    /// Sequences that advance together.
+    pub slots: u32,
+}
+
+/// Smallest context, as in Ollama.
+const MIN_CONTEXT: u32 = 4;
+/// Tokens of one engine call unless a request says otherwise.
+const DEFAULT_BATCH: u32 = 512;
+/// Most sequences that advance together unless the operator asks for more.
+const MAX_AUTO_SLOTS: u32 = 8;
+/// Memory that the caches of all sequences may take without being asked for, whatever the model's size.
+const FREE_CACHE_BYTES: u64 = 256 << 20;
+/// And the share of the model's size that they may take beyond that, in percent.
+const CACHE_PERCENT: u64 = 15;
+
+/// The weights' identity; `None` for models that nothing here can load.
+pub fn key(model: &Model) -> Option<Key> {
+    match &model.weights {
+        Weights::Gguf { model, .. } => Some(model.digest.clone()),
+        Weights::Onnx { graph, .. } => Some(graph.digest.clone()),
+        Weights::Other => None,
+    }
+}
+
+/// Decides how a model is loaded for a request.
+///
+/// # Errors
+/// [`Error::Unsupported`] for weights that no engine takes, [`Error::LoadFailed`] when a file or library is missing.
+pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> {
+    let model = &want.model;
+    let key = key(model).ok_or_else(|| {
+        let format = &model.details.format;
+        Error::Unsupported(format!("\"{}\" is a {format} model, which cannot be run here", want.name))
+    })?;
+    let (spec, slots) = match &model.weights {
+        Weights::Gguf { adapters, projectors, .. } if !adapters.is_empty() || !projectors.is_empty() => {
+            let what = if adapters.is_empty() { "a projector" } else { "an adapter" };
+            return Err(Error::Unsupported(format!("\"{}\" has {what}, which is not supported yet", want.name)));
+        }
+        Weights::Gguf { model: file, .. } => {
+            let shape = Shape::read(store, &file.digest)?;
+            let wanted = want.options.context.unwrap_or(config.context).max(MIN_CONTEXT);
+            let context = shape.trained_context.map_or(wanted, |trained| wanted.min(trained));
+            let slots = config.parallel.unwrap_or_else(|| shape.auto_slots(context, file.size));
+            let spec = gguf::Spec {
+                model: file.path.clone(),
+                context,
+                slots,
+                batch: want.options.batch.unwrap_or(DEFAULT_BATCH),
+                threads: want.options.threads.unwrap_or(0),
+                use_mmap: want.options.use_mmap,
+                cache_type: config.cache_type,
+                flash_attention: config.flash_attention,
+            };
+            (Spec::Gguf(spec), slots)
+        }
+        Weights::Onnx { graph, graph_name, files } => {
+            let library = onnx::library::find(config.ort_library.as_deref())
+                .map_err(|missing| Error::LoadFailed(missing.to_string()))?;
+            let spec = onnx::Spec {
+                graph: graph.path.clone(),
+                graph_name: graph_name.as_str().to_owned(),
+                files: files.iter().map(|(name, file)| (name.as_str().to_owned(), file.path.clone())).collect(),
+                threads: want.options.threads.unwrap_or(0),
+                library,
+            };
+            (Spec::Onnx(spec), 1)
+        }
+        Weights::Other => unreachable!("it has no key"),
+    };
+    Ok(Plan { key, label: want.name.to_string(), model: Arc::clone(model), spec, slots })
+}
+
+/// The numbers of a GGUF model that decide what its caches cost.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    trained_context: Option<u32>,
+    /// Bytes of the key-value cache per token of one sequence, at 16 bits a value.
+    cache_bytes_per_token: u64,
+}
+
+impl Shape {
+    fn read(store: &Store, digest: &Digest) -> Result<Self, Error> {
+        let gguf = store
+            .gguf(digest, Arrays::Skip)
+            .map_err(|error| Error::LoadFailed(error.to_string()))?;
+        let number = |key: &str| gguf.of_architecture(key).and_then(Value::as_unsigned);
+        let heads = number("attention.head_count").unwrap_or(1).max(1);
+        let width = number("embedding_length").unwrap_or(0) / heads;
+        let key_width = number("attention.key_length").unwrap_or(width);
+        let value_width = number("attention.value_length").unwrap_or(width);
+        let cached_heads = number("attention.head_count_kv").unwrap_or(heads);
+        let layers = number("block_count").unwrap_or(0);
+        Ok(Self {
+            trained_context: number("context_length").and_then(|length| u32::try_from(length).ok()),
+            cache_bytes_per_token: layers
+                .saturating_mul(cached_heads)
+                .saturating_mul(key_width.saturating_add(value_width))
+                .saturating_mul(2),
+        })
+    }
+
+    /// As many sequences as their caches have room for, a power of two.
+    fn auto_slots(&self, context: u32, file_bytes: u64) -> u32 {
+        let budget = FREE_CACHE_BYTES + file_bytes / 100 * CACHE_PERCENT;
+        let one = self.cache_bytes_per_token.saturating_mul(context.into()).max(1);
+        let affordable = u32::try_from(budget / one).unwrap_or(u32::MAX).clamp(1, MAX_AUTO_SLOTS);
+        1 << affordable.ilog2()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_follow_the_cost_of_their_caches() {
+        let check = |cache_bytes_per_token, context, file_bytes, expected| {
+            let shape = Shape { trained_context: None, cache_bytes_per_token };
+            assert_eq!(shape.auto_slots(context, file_bytes), expected);
+        };
+        check(2 << 10, 4096, 4 << 20, 8); // a tiny model
+        check(41 << 10, 4096, 386 << 20, 1); // SmolLM2-360M
+        check(41 << 10, 1024, 386 << 20, 4);
+        check(393 << 10, 4096, 2_390 << 20, 1); // Phi-3-mini
+        check(u64::MAX, 4096, 1, 1);
+        check(0, 4096, 1, 8);
+    }
+}

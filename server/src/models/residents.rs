@@ -1,0 +1,319 @@
+//! The table of loaded models: who shares which, who waits, who goes.
+//!
+//! A *seat* is a claim on a table entry. Its holder then asks for the worker, and whoever asks first starts it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::future::{BoxFuture, FutureExt, Shared, WeakShared};
+use tokio::sync::Notify;
+
+use super::Loaded;
+use super::memory;
+use super::plan::{Key, Plan};
+use crate::duration::KeepAlive;
+use crate::engine::Spec;
+use crate::inference::Error;
+use crate::store::{Model, Name};
+use crate::worker::Worker;
+
+/// All that is loaded or being loaded.
+#[derive(Debug)]
+pub struct Residents {
+    table: Mutex<HashMap<Key, Resident>>,
+    /// Told whenever an entry became idle or went away.
+    changed: Notify,
+    waiting: AtomicUsize,
+    max_loaded: usize,
+    max_waiting: usize,
+}
+
+#[derive(Debug)]
+struct Resident {
+    /// Tells this entry from a later one of the same model.
+    id: u64,
+    name: Name,
+    model: Arc<Model>,
+    spec: Spec,
+    state: State,
+    seats: usize,
+    keep_alive: KeepAlive,
+    /// Since when no seat is taken.
+    idle_since: Instant,
+    /// It takes no new seats and goes when the last one is free.
+    leaving: bool,
+}
+
+type Load = BoxFuture<'static, Result<Worker, Error>>;
+
+#[derive(Debug)]
+enum State {
+    /// Nobody has asked for the worker yet, or all who waited for it have left.
+    Vacant,
+    /// Being started by those who wait for it; ended when all have left.
+    Loading(WeakShared<Load>),
+    Ready(Worker),
+}
+
+/// A claim on an entry; while it lives, the entry stays.
+#[derive(Debug)]
+pub struct Seat {
+    residents: Arc<Residents>,
+    key: Key,
+    id: u64,
+}
+
+impl Residents {
+    /// An empty table, and the task that empties it again.
+    pub fn new(max_loaded: usize, max_waiting: usize) -> Arc<Self> {
+        let residents = Arc::new(Self {
+            table: Mutex::default(),
+            changed: Notify::new(),
+            waiting: AtomicUsize::new(0),
+            max_loaded,
+            max_waiting,
+        });
+        tokio::spawn(expire(Arc::downgrade(&residents)));
+        residents
+    }
+
+    /// Takes a seat at the entry for `plan`, waiting for room or for an entry that was loaded otherwise to become free.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait already.
+    pub async fn take_seat(
+        self: &Arc<Self>,
+        plan: &Plan,
+        name: &Name,
+        keep_alive: KeepAlive,
+    ) -> Result<Seat, Error> {
+        let mut waiter = None;
+        loop {
+            // Enabled before the table is looked at, so that no change in between is missed.
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(id) = self.try_take(plan, name, keep_alive) {
+                return Ok(Seat { residents: Arc::clone(self), key: plan.key.clone(), id });
+            }
+            if waiter.is_none() {
+                waiter = Some(self.wait_in_line()?);
+            }
+            changed.await;
+        }
+    }
+
+    /// Everything that is loaded.
+    pub fn loaded(&self) -> Vec<Loaded> {
+        let now = (Instant::now(), SystemTime::now());
+        self.table().values().filter_map(|resident| resident.describe(now)).collect()
+    }
+
+    /// Name, size of files in bytes and process of every loaded model.
+    pub fn processes(&self) -> Vec<(Name, u64, u32)> {
+        let describe = |resident: &Resident| match &resident.state {
+            State::Ready(worker) if !worker.is_lost() => {
+                Some((resident.name.clone(), resident.model.size, worker.process_id()))
+            }
+            _ => None,
+        };
+        self.table().values().filter_map(describe).collect()
+    }
+
+    /// Lets an entry go once its seats are free. False if there is none.
+    pub fn unload(&self, key: &Key) -> bool {
+        let mut table = self.table();
+        let Some(resident) = table.get_mut(key) else { return false };
+        resident.leaving = true;
+        if resident.seats == 0 {
+            table.remove(key);
+            self.changed.notify_waiters();
+        }
+        true
+    }
+
+    fn try_take(&self, plan: &Plan, name: &Name, keep_alive: KeepAlive) -> Option<u64> {
+        let mut table = self.table();
+        if let Some(resident) = table.get_mut(&plan.key) {
+            if resident.spec == plan.spec && !resident.leaving {
+                resident.seats += 1;
+                resident.name = name.clone();
+                resident.keep_alive = keep_alive;
+                return Some(resident.id);
+            }
+            // Loaded otherwise: it makes room as soon as its requests are over, and takes no new ones until then.
+            resident.leaving = true;
+            if resident.seats > 0 {
+                return None;
+            }
+            table.remove(&plan.key);
+        }
+        if table.len() >= self.max_loaded {
+            let idle = table.iter().filter(|(_, resident)| resident.seats == 0);
+            let oldest = idle.min_by_key(|(_, resident)| resident.idle_since).map(|(key, _)| key.clone())?;
+            table.remove(&oldest);
+        }
+        let id = next_id();
+        let resident = Resident {
+            id,
+            name: name.clone(),
+            model: Arc::clone(&plan.model),
+            spec: plan.spec.clone(),
+            state: State::Vacant,
+            seats: 1,
+            keep_alive,
+            idle_since: Instant::now(),
+            leaving: false,
+        };
+        table.insert(plan.key.clone(), resident);
+        Some(id)
+    }
+
+    fn wait_in_line(&self) -> Result<Waiter<'_>, Error> {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Error::Busy);
+        }
+        Ok(Waiter(&self.waiting))
+    }
+
+    /// Removes what has been idle for its keep-alive, and says when to look again.
+    fn expire(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut table = self.table();
+        let before = table.len();
+        table.retain(|_, resident| resident.expires().is_none_or(|expires| expires > now));
+        if table.len() < before {
+            self.changed.notify_waiters();
+        }
+        table.values().filter_map(Resident::expires).min()
+    }
+
+    /// The table is whole between any two statements that hold it, so a panic elsewhere leaves it usable.
+    fn table(&self) -> MutexGuard<'_, HashMap<Key, Resident>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Resident {
+    /// When it goes if no request comes.
+    fn expires(&self) -> Option<Instant> {
+        match self.keep_alive {
+            KeepAlive::For(duration) if self.seats == 0 => self.idle_since.checked_add(duration),
+            _ => None,
+        }
+    }
+
+    fn describe(&self, (now, clock): (Instant, SystemTime)) -> Option<Loaded> {
+        let State::Ready(worker) = &self.state else { return None };
+        if worker.is_lost() {
+            return None;
+        }
+        Some(Loaded {
+            name: self.name.clone(),
+            model: Arc::clone(&self.model),
+            expires_at: self.expires().and_then(|at| clock.checked_add(at.saturating_duration_since(now))),
+            forever: self.keep_alive == KeepAlive::Forever,
+            context: worker.facts().context,
+            size_bytes: memory::resident(worker.process_id()),
+            jobs: worker.jobs(),
+        })
+    }
+}
+
+impl Seat {
+    /// The entry's worker. Whoever asks first starts it, and those who ask meanwhile wait for the same start; a worker
+    /// that was lost is started anew.
+    ///
+    /// # Errors
+    /// Whatever kept it from starting; the next request tries again.
+    pub async fn worker<F>(&self, start: impl FnOnce() -> F) -> Result<Worker, Error>
+    where
+        F: Future<Output = Result<Worker, Error>> + Send + 'static,
+    {
+        let load = match self.join(start) {
+            Ok(worker) => return Ok(worker),
+            Err(load) => load,
+        };
+        let result = load.await;
+        let mut table = self.residents.table();
+        if let Some(resident) = table.get_mut(&self.key).filter(|resident| resident.id == self.id) {
+            match &result {
+                Ok(worker) => resident.state = State::Ready(worker.clone()),
+                Err(_) => resident.state = State::Vacant,
+            }
+        }
+        result
+    }
+
+    fn join<F>(&self, start: impl FnOnce() -> F) -> Result<Worker, Shared<Load>>
+    where
+        F: Future<Output = Result<Worker, Error>> + Send + 'static,
+    {
+        let mut table = self.residents.table();
+        let resident = table.get_mut(&self.key).expect("an entry stays while a seat is taken");
+        match &resident.state {
+            State::Ready(worker) if !worker.is_lost() => return Ok(worker.clone()),
+            State::Loading(load) => {
+                if let Some(load) = load.upgrade() {
+                    return Err(load);
+                }
+            }
+            State::Vacant | State::Ready(_) => {}
+        }
+        let load = start().boxed().shared();
+        resident.state = State::Loading(load.downgrade().expect("it has not been polled"));
+        Err(load)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut table = self.residents.table();
+        let Some(resident) = table.get_mut(&self.key).filter(|resident| resident.id == self.id) else { return };
+        resident.seats -= 1;
+        if resident.seats > 0 {
+            return;
+        }
+        resident.idle_since = Instant::now();
+        // Nothing worth keeping, or nothing that may be kept.
+        let ready = matches!(&resident.state, State::Ready(worker) if !worker.is_lost());
+        let at_once = resident.keep_alive == KeepAlive::For(Duration::ZERO);
+        if resident.leaving || at_once || !ready {
+            table.remove(&self.key);
+        }
+        self.residents.changed.notify_waiters();
+    }
+}
+
+struct Waiter<'a>(&'a AtomicUsize);
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Ends models that have been idle for long enough, as long as anybody else uses the table.
+async fn expire(residents: Weak<Residents>) {
+    loop {
+        let Some(table) = residents.upgrade() else { return };
+        let changed = table.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let next = table.expire();
+        // An hour is short enough to notice that the table is gone.
+        let wait = next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+fn next_id() -> u64 {
+    static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,161 @@
+//! Jinja chat templates, rendered as Hugging Face's `apply_chat_template` renders them.
+//!
+//! The template comes with the model's files, so it is untrusted: it may compute, but within bounds on its own length,
+//! on its work, on its nesting and on its output, and it sees nothing but the conversation.
+
+mod context;
+mod json;
+mod python;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Error, ErrorKind, Value};
+
+use self::context::Wishes;
+use super::{Conversation, PromptError};
+
+/// Longest template text in bytes; the longest in use are a hundredth of it.
+const MAX_TEMPLATE_BYTES: usize = 1 << 20;
+
+/// Longest prompt in bytes: four for each of four million tokens.
+const MAX_PROMPT_BYTES: usize = 16 << 20;
+
+/// What one rendering may cost: one unit an instruction, and one for every 64 bytes that are made on the way, so about
+/// half a second of one core and 256 MB. A conversation of a thousand messages takes a tenth of it.
+const FUEL: u64 = 4_000_000;
+
+/// How deeply macros, loops and blocks may nest: as much as the engine deems safe on a thread's ordinary stack.
+const RECURSION_LIMIT: usize = 500;
+
+/// The name under which the environment holds its only template.
+const NAME: &str = "chat_template";
+
+/// A parsed template and all it may call.
+#[derive(Debug)]
+pub(super) struct Template {
+    environment: Environment<'static>,
+    wishes: Wishes,
+}
+
+impl Template {
+    /// Parses a template's text.
+    ///
+    /// # Errors
+    /// [`PromptError::Parse`] with the line, or [`PromptError::TooLarge`].
+    pub(super) fn parse(source: &str) -> Result<Self, PromptError> {
+        if source.len() > MAX_TEMPLATE_BYTES {
+            return Err(PromptError::TooLarge {
+                limit: MAX_TEMPLATE_BYTES,
+            });
+        }
+        let mut environment = Environment::new();
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()
+                .expect("the delimiters are the defaults"),
+        );
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(RECURSION_LIMIT);
+        environment.set_debug(false);
+        python::install(&mut environment);
+        environment
+            .add_template_owned(NAME, python::without_generation_tags(source))
+            .map_err(|error| PromptError::Parse(describe(&error)))?;
+        Ok(Self {
+            environment,
+            wishes: Wishes::of(source),
+        })
+    }
+
+    /// The prompt for a conversation.
+    ///
+    /// Some templates want arguments of tool calls as text, and some know no system message. Nothing in a template
+    /// says so before it fails, so what failed is tried again in these shapes; if none works, the first failure counts.
+    pub(super) fn render(&self, conversation: &Conversation<'_>) -> Result<String, PromptError> {
+        let first = match self.render_once(&self.wishes, conversation) {
+            Err(error @ (PromptError::Render(_) | PromptError::Refused(_))) => error,
+            decided => return decided,
+        };
+        self.wishes
+            .alternatives(conversation)
+            .find_map(|wishes| self.render_once(&wishes, conversation).ok())
+            .ok_or(first)
+    }
+
+    fn render_once(
+        &self,
+        wishes: &Wishes,
+        conversation: &Conversation<'_>,
+    ) -> Result<String, PromptError> {
+        let template = self
+            .environment
+            .get_template(NAME)
+            .expect("parse added it");
+        let mut prompt = Bounded::default();
+        let context: Value = context::of(conversation, wishes);
+        match template.render_captured_to(context, &mut prompt) {
+            Ok(_) => Ok(String::from_utf8(prompt.bytes).expect("templates write strings")),
+            Err(_) if prompt.exceeded => Err(PromptError::TooLarge {
+                limit: MAX_PROMPT_BYTES,
+            }),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+}
+
+/// Output that refuses to grow beyond [`MAX_PROMPT_BYTES`].
+#[derive(Default)]
+struct Bounded {
+    bytes: Vec<u8>,
+    exceeded: bool,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > MAX_PROMPT_BYTES {
+            self.exceeded = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Errors wrap each other where templates call macros; the innermost says what happened.
+fn failure(error: &Error) -> PromptError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(python::Raised(words)) = current.downcast_ref() {
+            return PromptError::Refused(words.clone());
+        }
+        if current
+            .downcast_ref::<Error>()
+            .is_some_and(|error| error.kind() == ErrorKind::OutOfFuel)
+        {
+            return PromptError::TooMuchWork;
+        }
+        cause = current.source();
+    }
+    PromptError::Render(describe(error))
+}
+
+/// What happened and where, without the name under which the environment holds the template.
+fn describe(error: &Error) -> String {
+    let what = match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    };
+    match error.line() {
+        Some(line) => format!("{what} (line {line})"),
+        None => what,
+    }
+}

@@ -1,0 +1,202 @@
+//! Renderings compared with Python's (`tests/prompt/golden.py` made the file), and the bounds on what a template may do.
+
+use std::path::Path;
+
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+use serde_json::Value as Json;
+
+use super::*;
+use crate::prompt::{Effort, Message, Think, Tool, ToolCall};
+
+fn text(json: &Json, key: &str) -> String {
+    json[key].as_str().unwrap_or_default().to_owned()
+}
+
+fn list(json: &Json) -> impl Iterator<Item = &Json> {
+    json.as_array().into_iter().flatten()
+}
+
+fn messages(json: &Json) -> Vec<Message> {
+    let call = |(index, call): (usize, &Json)| ToolCall {
+        id: text(call, "id"),
+        index,
+        name: text(call, "name"),
+        arguments: call["arguments"].clone(),
+    };
+    list(json)
+        .map(|message| Message {
+            role: text(message, "role"),
+            content: text(message, "content"),
+            thinking: text(message, "thinking"),
+            images: message["images"].as_u64().unwrap_or(0) as usize,
+            tool_calls: list(&message["tool_calls"]).enumerate().map(call).collect(),
+            tool_name: text(message, "tool_name"),
+            tool_call_id: text(message, "tool_call_id"),
+        })
+        .collect()
+}
+
+fn tools(json: &Json) -> Vec<Tool> {
+    list(json)
+        .map(|tool| Tool {
+            name: text(tool, "name"),
+            description: text(tool, "description"),
+            parameters: tool["parameters"].clone(),
+        })
+        .collect()
+}
+
+fn conversation<'a>(messages: &'a [Message], tools: &'a [Tool]) -> Conversation<'a> {
+    Conversation {
+        messages,
+        tools,
+        think: Think::Unset,
+        add_generation_prompt: true,
+        bos_token: "<bos>",
+        eos_token: "<eos>",
+        now: date(2026, 7, 6)
+            .at(9, 5, 3, 0)
+            .to_zoned(TimeZone::UTC)
+            .unwrap(),
+    }
+}
+
+fn user(content: &str) -> Vec<Message> {
+    vec![Message {
+        role: "user".into(),
+        content: content.into(),
+        ..Message::default()
+    }]
+}
+
+fn render(source: &str) -> Result<String, PromptError> {
+    Template::parse(source)?.render(&conversation(&user("Hi"), &[]))
+}
+
+#[test]
+fn prompts_are_those_of_transformers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prompt");
+    let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+    let golden: Json = serde_json::from_str(&golden).unwrap();
+    let mut different = Vec::new();
+    let mut compared = 0;
+    for case in list(&golden["cases"]) {
+        let (file, name) = (text(case, "template"), text(case, "conversation"));
+        let source = std::fs::read_to_string(folder.join(&file)).unwrap();
+        let given = &golden["conversations"][&name];
+        let (messages, tools) = (messages(&given["messages"]), tools(&given["tools"]));
+        let think = match given["think"].as_str() {
+            None => Think::Unset,
+            Some("off") => Think::Off,
+            Some("on") => Think::On,
+            Some("high") => Think::Level(Effort::High),
+            Some(other) => panic!("think {other}"),
+        };
+        let rendered = Template::parse(&source).unwrap().render(&Conversation {
+            think,
+            add_generation_prompt: given["add_generation_prompt"].as_bool().unwrap_or(true),
+            ..conversation(&messages, &tools)
+        });
+        let same = match &rendered {
+            Ok(prompt) => case["text"] == prompt.as_str(),
+            Err(PromptError::Refused(words)) => case["refused"] == words.as_str(),
+            Err(_) => case["fails"].is_string(),
+        };
+        compared += 1;
+        if !same {
+            let rendered = rendered.unwrap_or_else(|error| error.to_string());
+            let expected = case["text"].as_str().unwrap_or("a failure");
+            let mut lines = rendered.lines().zip(expected.lines());
+            let line = lines.find(|(ours, theirs)| ours != theirs);
+            different.push(format!("{file}, {name}: (ours, theirs) {line:#?}"));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+    assert!(compared >= 144, "{compared} cases");
+}
+
+#[test]
+fn a_template_that_is_none_is_told_where() {
+    let Err(PromptError::Parse(words)) = Template::parse("a\n{% if %}") else {
+        panic!("it parsed");
+    };
+    assert!(words.contains("line 2"), "{words}");
+    assert!(matches!(
+        render(&"a".repeat(MAX_TEMPLATE_BYTES + 1)),
+        Err(PromptError::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn failures_say_what_and_where() {
+    assert_eq!(
+        render("{{ raise_exception('Not \"that\".') }}"),
+        Err(PromptError::Refused("Not \"that\".".into()))
+    );
+    assert_eq!(
+        render("{% macro m() %}{{ raise_exception('no') }}{% endmacro %}{{ m() }}"),
+        Err(PromptError::Refused("no".into()))
+    );
+    let Err(PromptError::Render(words)) = render("\n\n{{ nothing.at.all }}") else {
+        panic!("it rendered");
+    };
+    assert!(words.contains("line 3"), "{words}");
+    assert!(matches!(render("{{ strftime_now('%') }}"), Err(PromptError::Render(_))));
+}
+
+#[test]
+fn work_memory_and_nesting_are_bounded() {
+    let too_much = |source: &str| {
+        let error = render(source).expect_err(source);
+        assert!(
+            matches!(
+                error,
+                PromptError::TooMuchWork | PromptError::TooLarge { .. } | PromptError::Render(_)
+            ),
+            "{source}: {error:?}"
+        );
+    };
+    let forever = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
+    assert_eq!(render(forever), Err(PromptError::TooMuchWork));
+    let long = "{% set text = 'x' * 1000000 %}{% for i in range(100) %}{{ text }}{% endfor %}";
+    assert_eq!(
+        render(long),
+        Err(PromptError::TooLarge {
+            limit: MAX_PROMPT_BYTES
+        })
+    );
+    too_much("{{ 'x' * 1000000000000 }}");
+    too_much("{% set ns = namespace(x='xxxxxxxx') %}{% for i in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}");
+    too_much("{% set ns = namespace(x=[1]) %}{% for i in range(64) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}");
+    too_much("{% set ns = namespace(x=[1]) %}{% for i in range(64) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}");
+    too_much("{% set ns = namespace(x=[]) %}{% for i in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | tojson }}");
+    too_much("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}");
+    too_much("{{ [1] | tojson(indent=1000000000000) | length / 0 }}");
+    too_much("{{ '%999999999d' | format(1) }}");
+    too_much("{% include 'chat_template' %}");
+    too_much("{{ range(1000000000) | list }}");
+}
+
+#[test]
+fn a_template_sees_nothing_but_the_conversation() {
+    assert!(matches!(render("{% include '/etc/hostname' %}"), Err(PromptError::Render(_))));
+    assert!(matches!(render("{% extends 'base' %}"), Err(PromptError::Render(_))));
+    assert_eq!(render("{{ messages.__class__ }}{{ debug is defined }}").unwrap(), "False");
+}
+
+#[test]
+fn a_thousand_messages_are_far_from_the_bounds() {
+    let mut messages = Vec::new();
+    for _ in 0..500 {
+        messages.extend(user(&"How are you? ".repeat(100)));
+        messages.push(Message {
+            role: "assistant".into(),
+            content: "Fine. ".repeat(100),
+            ..Message::default()
+        });
+    }
+    let source = include_str!("../../../tests/prompt/templates/chatml_thinking.jinja");
+    let prompt = Template::parse(source).unwrap().render(&conversation(&messages, &[]));
+    assert!(prompt.unwrap().len() > 900_000);
+}

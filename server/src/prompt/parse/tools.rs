@@ -1,0 +1,164 @@
+//! Tool calls among content, whichever way they are written.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{Part, bare, hermes, llama, mistral};
+use crate::prompt::{Tool, ToolCall, ToolFormat};
+
+/// Most bytes held back while a tool call is incomplete. Beyond it they are content.
+const MAX_HELD_BYTES: usize = 4 << 20;
+
+/// Random letters and digits in the id of a call.
+const ID_LENGTH: usize = 8;
+
+/// One way of writing tool calls.
+pub(super) trait Format: fmt::Debug + Send {
+    /// Judges the beginning of what has not been decided, which is never empty. After [`Step::Wait`] the same text is
+    /// given again with more behind it, so a format may remember how far it has looked.
+    fn step(&mut self, text: &str, so_far: SoFar) -> Step;
+
+    /// A mark with which calls begin and that nobody writes by chance.
+    fn mark(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// What came before the text that a format judges.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SoFar {
+    /// Content other than whitespace.
+    pub(super) content: bool,
+    /// A call, with nothing but whitespace and skipped text since.
+    pub(super) call: bool,
+}
+
+/// What a format makes of the text. Lengths are in bytes and greater than zero.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// It takes more text to decide.
+    Wait,
+    /// So much of it is content.
+    Content(usize),
+    /// So much of it only separates calls.
+    Skip(usize),
+    /// So much of it is these calls.
+    Calls(Vec<Called>, usize),
+}
+
+/// A call as the model wrote it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Called {
+    /// The tool's name.
+    pub(super) name: String,
+    /// A JSON object.
+    pub(super) arguments: Value,
+}
+
+/// Takes content apart into content and calls.
+#[derive(Debug)]
+pub(super) struct ToolCalls {
+    format: Box<dyn Format>,
+    held: String,
+    /// Whitespace that is content if content follows, and only surrounds a call if one follows.
+    space: String,
+    so_far: SoFar,
+    calls: usize,
+    /// More than [`MAX_HELD_BYTES`] were held back: everything from there on is content.
+    overflowed: bool,
+}
+
+impl ToolCalls {
+    pub(super) fn new(format: ToolFormat, tools: &[Tool]) -> Self {
+        let names = || tools.iter().map(|tool| tool.name.clone()).collect();
+        Self {
+            format: match format {
+                ToolFormat::Hermes => Box::new(hermes::Hermes::default()),
+                ToolFormat::Llama => Box::new(llama::Llama::new(names())),
+                ToolFormat::Mistral => Box::new(mistral::Mistral::default()),
+                ToolFormat::Bare => Box::new(bare::Bare::new(names())),
+            },
+            held: String::new(),
+            space: String::new(),
+            so_far: SoFar::default(),
+            calls: 0,
+            overflowed: false,
+        }
+    }
+
+    /// See [`Format::mark`].
+    pub(super) fn mark(&self) -> Option<&'static str> {
+        self.format.mark()
+    }
+
+    /// Takes the next piece of content.
+    pub(super) fn push(&mut self, text: &str, parts: &mut Vec<Part>) {
+        self.held.push_str(text);
+        while !self.held.is_empty() {
+            if self.held.len() > MAX_HELD_BYTES || self.overflowed {
+                self.overflowed = true;
+                self.content(self.held.len(), parts);
+                return;
+            }
+            match self.format.step(&self.held, self.so_far) {
+                Step::Wait => return,
+                Step::Content(length) => self.content(length, parts),
+                Step::Skip(length) => drop(self.held.drain(..length)),
+                Step::Calls(calls, length) => {
+                    self.held.drain(..length);
+                    self.space.clear();
+                    self.so_far.call = true;
+                    for call in calls {
+                        parts.push(Part::ToolCall(self.name(call)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the answer: what is held back is content after all.
+    pub(super) fn finish(mut self, parts: &mut Vec<Part>) {
+        self.content(self.held.len(), parts);
+        if !self.space.is_empty() && !self.so_far.call {
+            parts.push(Part::Content(self.space));
+        }
+    }
+
+    fn content(&mut self, length: usize, parts: &mut Vec<Part>) {
+        let text: String = self.held.drain(..length).collect();
+        let said = text.trim_end();
+        if !said.is_empty() {
+            let mut content = std::mem::take(&mut self.space);
+            content.push_str(said);
+            let content = match self.so_far.call {
+                true => content.trim_start().to_owned(),
+                false => content,
+            };
+            self.so_far = SoFar {
+                content: true,
+                call: false,
+            };
+            parts.push(Part::Content(content));
+        }
+        self.space.push_str(&text[said.len()..]);
+    }
+
+    fn name(&mut self, called: Called) -> ToolCall {
+        let index = self.calls;
+        self.calls += 1;
+        ToolCall {
+            id: call_id(),
+            index,
+            name: called.name,
+            arguments: called.arguments,
+        }
+    }
+}
+
+/// `call_` and eight random letters and digits.
+fn call_id() -> String {
+    const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let random = (0..ID_LENGTH).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())]));
+    "call_".chars().chain(random).collect()
+}

@@ -1,0 +1,58 @@
+//! A model's way of writing prompts, whichever language it is written in.
+
+use super::{Conversation, PromptError, Traits, jinja, plain};
+
+/// Turns conversations into prompts the way one model wants them.
+#[derive(Debug)]
+pub struct Template {
+    language: Language,
+    traits: Traits,
+}
+
+#[derive(Debug)]
+enum Language {
+    /// No template: the messages one after the other.
+    Plain,
+    /// The Jinja template of the model's own files. Boxed because it owns a whole environment.
+    Jinja(Box<jinja::Template>),
+}
+
+impl Template {
+    /// The template of a model that brings none, see [`plain::render`].
+    #[must_use]
+    pub fn plain() -> Self {
+        Self {
+            language: Language::Plain,
+            traits: Traits::default(),
+        }
+    }
+
+    /// Reads a Jinja chat template, as `tokenizer.chat_template` of a GGUF file holds it.
+    ///
+    /// # Errors
+    /// [`PromptError::Parse`] with the line; [`PromptError::TooLarge`] for a text that is no template by any measure.
+    pub fn jinja(source: &str) -> Result<Self, PromptError> {
+        Ok(Self {
+            language: Language::Jinja(Box::new(jinja::Template::parse(source)?)),
+            traits: Traits::of_jinja(source),
+        })
+    }
+
+    /// What the template's text tells of the answers to expect.
+    #[must_use]
+    pub fn traits(&self) -> &Traits {
+        &self.traits
+    }
+
+    /// The prompt for a conversation. Takes processor time in proportion to the conversation and is bounded in time and
+    /// memory whatever the template does.
+    ///
+    /// # Errors
+    /// Every [`PromptError`] but [`PromptError::Parse`].
+    pub fn render(&self, conversation: &Conversation<'_>) -> Result<String, PromptError> {
+        match &self.language {
+            Language::Plain => Ok(plain::render(conversation.messages)),
+            Language::Jinja(template) => template.render(conversation),
+        }
+    }
+}

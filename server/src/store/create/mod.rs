@@ -1,0 +1,268 @@
+//! Making a model: from another one or from files that were uploaded, with texts and settings around the weights.
+
+mod files;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::lock::Lock;
+use super::manifest::{Layer, LayerKind, to_json_line};
+use super::model::MAX_TEXT_BYTES;
+use super::{Config, Digest, Manifest, Message, Name, Parameters, RelativeName, Store, StoreError};
+
+/// What is to be made. Texts that are `None` or empty, and lists that are empty, keep what `from` has.
+#[derive(Clone, Debug)]
+pub struct CreateModel {
+    /// The new model; one of that name is replaced.
+    pub name: Name,
+    /// A model in the store to build on.
+    pub from: Option<Name>,
+    /// Uploaded blobs by file name: one GGUF file, perhaps with its projector, or the files of an ONNX folder.
+    pub files: BTreeMap<RelativeName, Digest>,
+    /// Uploaded LoRA adapters; not supported yet.
+    pub adapters: BTreeMap<RelativeName, Digest>,
+    /// A quantisation to convert to; not supported yet.
+    pub quantize: Option<String>,
+    /// A Go template.
+    pub template: Option<String>,
+    /// A system message.
+    pub system: Option<String>,
+    /// Licences; given ones replace all inherited ones.
+    pub licenses: Vec<String>,
+    /// Parameters; each replaces the inherited one of its name.
+    pub parameters: Parameters,
+    /// Messages; given ones replace all inherited ones.
+    pub messages: Vec<Message>,
+    /// A built-in renderer's name.
+    pub renderer: Option<String>,
+    /// A built-in parser's name.
+    pub parser: Option<String>,
+    /// The oldest Ollama version that can run the model.
+    pub requires: Option<String>,
+}
+
+/// How far [`Store::create`] has come; the text is Ollama's status line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// A GGUF file is being checked.
+    ParsingGguf,
+    /// An ONNX graph and the files around it are being checked.
+    ValidatingOnnx,
+    /// A blob that was there becomes part of the model.
+    UsingLayer(Digest),
+    /// A blob was made for the model.
+    CreatingLayer(Digest),
+    /// All blobs are there.
+    WritingManifest,
+    /// The model is there, and survives a power loss.
+    Success,
+}
+
+impl CreateModel {
+    /// A request for a model of that name, made of nothing yet.
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            from: None,
+            files: BTreeMap::new(),
+            adapters: BTreeMap::new(),
+            quantize: None,
+            template: None,
+            system: None,
+            licenses: Vec::new(),
+            parameters: Parameters::default(),
+            messages: Vec::new(),
+            renderer: None,
+            parser: None,
+            requires: None,
+        }
+    }
+}
+
+impl Store {
+    /// Makes a model and returns its identity. Blobs that only a replaced model needed are deleted.
+    ///
+    /// `progress` is called while the store is locked and so must not wait for anyone.
+    pub fn create(
+        &self,
+        request: &CreateModel,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Digest, StoreError> {
+        let lock = self.lock()?;
+        let manifest = self.assemble(&lock, request, progress)?;
+        progress(Progress::WritingManifest);
+        let id = self.commit_locked(&lock, &request.name, &manifest)?;
+        progress(Progress::Success);
+        Ok(id)
+    }
+
+    /// Everything but the manifest's being written.
+    pub(super) fn assemble(
+        &self,
+        lock: &Lock,
+        request: &CreateModel,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Manifest, StoreError> {
+        request.check()?;
+        let mut assembly = Assembly {
+            store: self,
+            lock,
+            progress,
+            layers: Vec::new(),
+            config: Config::default(),
+        };
+        match &request.from {
+            Some(base) => assembly.inherit(base)?,
+            None => assembly.add_files(&request.files)?,
+        }
+        assembly.surround(request)?;
+        assembly.finish()
+    }
+}
+
+impl CreateModel {
+    fn check(&self) -> Result<(), StoreError> {
+        let invalid = |text: &str| Err(StoreError::InvalidRequest(text.to_owned()));
+        let unsupported = |text: &str| Err(StoreError::Unsupported(text.to_owned()));
+        if self.from.is_none() && self.files.is_empty() {
+            return invalid("neither 'from' or 'files' was specified");
+        }
+        if self.from.is_some() && !self.files.is_empty() {
+            return invalid("'from' and 'files' cannot be given together");
+        }
+        if self
+            .quantize
+            .as_deref()
+            .is_some_and(|kind| !kind.is_empty())
+        {
+            return unsupported(
+                "quantizing is not supported yet: create the model from a file that is quantized",
+            );
+        }
+        if !self.adapters.is_empty() {
+            return unsupported("adapters are not supported yet");
+        }
+        let is_known =
+            |message: &Message| matches!(message.role.as_str(), "system" | "user" | "assistant");
+        if !self.messages.iter().all(is_known) {
+            return invalid("message role must be one of \"system\", \"user\", or \"assistant\"");
+        }
+        Ok(())
+    }
+}
+
+/// A model in the making.
+struct Assembly<'a> {
+    store: &'a Store,
+    lock: &'a Lock,
+    progress: &'a mut dyn FnMut(Progress),
+    layers: Vec<Layer>,
+    config: Config,
+}
+
+impl Assembly<'_> {
+    fn inherit(&mut self, base: &Name) -> Result<(), StoreError> {
+        let entry = self.store.entry(base)?;
+        self.config = self.store.read_config(&entry.manifest.config)?;
+        for mut layer in entry.manifest.layers {
+            (self.progress)(Progress::UsingLayer(layer.digest));
+            layer.from = Some(entry.name.to_string());
+            self.layers.push(layer);
+        }
+        Ok(())
+    }
+
+    /// Texts and settings, in Ollama's order.
+    fn surround(&mut self, request: &CreateModel) -> Result<(), StoreError> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(template) = given(&request.template) {
+            self.replace(LayerKind::Template, &[template.as_bytes()])?;
+        }
+        if let Some(system) = given(&request.system) {
+            self.replace(LayerKind::System, &[system.as_bytes()])?;
+        }
+        if !request.licenses.is_empty() {
+            let texts: Vec<_> = request.licenses.iter().map(String::as_bytes).collect();
+            self.replace(LayerKind::License, &texts)?;
+        }
+        if !request.parameters.is_empty() {
+            let inherited = self
+                .layers
+                .iter()
+                .rfind(|layer| layer.kind == LayerKind::Parameters);
+            let mut parameters = match inherited {
+                Some(layer) => self.store.read_parameters(layer)?,
+                None => Parameters::default(),
+            };
+            parameters.merge(request.parameters.clone());
+            self.replace(LayerKind::Parameters, &[&to_json_line(&parameters)])?;
+        }
+        if !request.messages.is_empty() {
+            self.replace(LayerKind::Messages, &[&to_json_line(&request.messages)])?;
+        }
+        let settings = [
+            (&mut self.config.renderer, &request.renderer),
+            (&mut self.config.parser, &request.parser),
+            (&mut self.config.requires, &request.requires),
+        ];
+        for (setting, value) in settings {
+            if let Some(value) = given(value) {
+                *setting = value;
+            }
+        }
+        Ok(())
+    }
+
+    /// Exchanges all layers of a kind for these texts.
+    fn replace(&mut self, kind: LayerKind, texts: &[&[u8]]) -> Result<(), StoreError> {
+        self.layers.retain(|layer| layer.kind != kind);
+        for text in texts {
+            let layer = self.write_layer(kind.clone(), text)?;
+            self.layers.push(layer);
+        }
+        Ok(())
+    }
+
+    fn write_layer(&mut self, kind: LayerKind, bytes: &[u8]) -> Result<Layer, StoreError> {
+        if !u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_TEXT_BYTES) {
+            return Err(StoreError::InvalidRequest(format!(
+                "a text is longer than {MAX_TEXT_BYTES} bytes"
+            )));
+        }
+        let blob = self.store.import_bytes(self.lock, bytes)?;
+        let made = if blob.is_new {
+            Progress::CreatingLayer
+        } else {
+            Progress::UsingLayer
+        };
+        (self.progress)(made(blob.digest));
+        Ok(Layer {
+            kind,
+            digest: blob.digest,
+            size: blob.size,
+            from: None,
+            name: None,
+        })
+    }
+
+    fn finish(mut self) -> Result<Manifest, StoreError> {
+        let bytes = serde_json::to_vec(&self.config).expect("a configuration is plain data");
+        let config = self.write_layer(LayerKind::Config, &bytes)?;
+        Ok(Manifest::new(config, self.layers))
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ParsingGguf => formatter.write_str("parsing GGUF"),
+            Self::ValidatingOnnx => formatter.write_str("validating ONNX model"),
+            Self::UsingLayer(digest) => write!(formatter, "using existing layer {digest}"),
+            Self::CreatingLayer(digest) => write!(formatter, "creating new layer {digest}"),
+            Self::WritingManifest => formatter.write_str("writing manifest"),
+            Self::Success => formatter.write_str("success"),
+        }
+    }
+}

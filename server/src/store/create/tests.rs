@@ -1,0 +1,393 @@
+use serde_json::json;
+
+use super::*;
+use crate::store::onnx::tests as onnx;
+use crate::store::testing::{GgufBuilder, Kv, TestStore, file_names, make, name};
+use crate::store::{Capability, Weights};
+
+/// A request for `name` made of these files, uploaded first.
+fn from_files(store: &Store, model: &str, files: &[(&str, &[u8])]) -> CreateModel {
+    let mut request = CreateModel::new(name(model));
+    for (file, bytes) in files {
+        request.files.insert(
+            file.parse().unwrap(),
+            store.import(*bytes, None).unwrap().digest,
+        );
+    }
+    request
+}
+
+fn create(store: &Store, request: &CreateModel) -> Result<Vec<String>, StoreError> {
+    let mut lines = Vec::new();
+    store.create(request, &mut |progress| lines.push(progress.to_string()))?;
+    Ok(lines)
+}
+
+fn check_error(store: &Store, request: &CreateModel, expected: &str) {
+    let error = create(store, request).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error:?} lacks {expected:?}");
+    assert!(matches!(
+        store.entry(&request.name),
+        Err(StoreError::NotFound(_))
+    ));
+}
+
+const CONFIG: &[u8] = br#"{"model_type":"bert","architectures":["BertModel"],"hidden_size":384,"max_position_embeddings":512}"#;
+
+fn sentence_files(graph: &[u8]) -> [(&str, &[u8]); 5] {
+    [
+        ("model.onnx", graph),
+        ("model.onnx_data", &[0; 76]),
+        ("tokenizer.json", b"{}"),
+        ("config.json", CONFIG),
+        (
+            "1_Pooling/config.json",
+            b"{\"pooling_mode_mean_tokens\":true}",
+        ),
+    ]
+}
+
+#[test]
+fn a_gguf_file_becomes_a_model() {
+    let store = TestStore::new();
+    let gguf = GgufBuilder::llama().build();
+    let mut request = from_files(&store, "tiny", &[("tiny.gguf", &gguf)]);
+    request.template = Some("{{ .Prompt }}".to_owned());
+    request.system = Some("Be brief.".to_owned());
+    request.licenses = vec!["MIT".to_owned()];
+    request.parameters.add("stop", "<|end|>").unwrap();
+    request.messages = vec![Message {
+        role: "user".to_owned(),
+        content: "Hi".to_owned(),
+    }];
+    let lines = create(&store, &request).unwrap();
+    assert_eq!(lines[0], "parsing GGUF");
+    assert_eq!(
+        lines[1],
+        format!("using existing layer {}", Digest::of(&gguf))
+    );
+    assert_eq!(
+        lines[2],
+        format!("creating new layer {}", Digest::of(b"{{ .Prompt }}"))
+    );
+    assert_eq!(
+        lines[5],
+        format!(
+            "creating new layer {}",
+            Digest::of(b"{\"stop\":[\"<|end|>\"]}\n")
+        )
+    );
+    assert_eq!(
+        lines[6],
+        format!(
+            "creating new layer {}",
+            Digest::of(b"[{\"role\":\"user\",\"content\":\"Hi\"}]\n")
+        )
+    );
+    assert_eq!(lines[8..], ["writing manifest", "success"]);
+    let model = store.model(&name("tiny")).unwrap();
+    assert_eq!(
+        (
+            model.details.family.as_str(),
+            model.details.parameter_size.as_str()
+        ),
+        ("llama", "128")
+    );
+    assert_eq!(model.messages, request.messages);
+    assert_eq!(model.parameters, request.parameters);
+    assert_eq!(model.licenses, request.licenses);
+}
+
+#[test]
+fn a_model_is_built_on_another() {
+    let store = TestStore::new();
+    make(&store, "base", "old");
+    let mut request = CreateModel::new(name("mid"));
+    request.from = Some(name("BASE"));
+    request.parameters.add("seed", "1").unwrap();
+    request.parameters.add("stop", "a").unwrap();
+    create(&store, &request).unwrap();
+    request.name = name("top");
+    request.from = Some(name("mid"));
+    request.parameters = Parameters::default();
+    request.parameters.add("stop", "b").unwrap();
+    request.system = Some("new".to_owned());
+    request.requires = Some("0.9.0".to_owned());
+    create(&store, &request).unwrap();
+    let model = store.model(&name("top")).unwrap();
+    assert_eq!(model.system.as_deref(), Some("new"));
+    assert_eq!(
+        serde_json::to_value(&model.parameters).unwrap(),
+        json!({"seed": 1, "stop": ["b"]})
+    );
+    assert_eq!(
+        (
+            model.config.model_family.as_str(),
+            model.config.requires.as_str()
+        ),
+        ("llama", "0.9.0")
+    );
+    let manifest = store.entry(&name("top")).unwrap().manifest;
+    assert_eq!(manifest.layers[0].from.as_deref(), Some("mid:latest"));
+    assert_eq!(
+        store.model(&name("base")).unwrap().system.as_deref(),
+        Some("old")
+    );
+    let itself = CreateModel {
+        from: Some(name("top")),
+        ..CreateModel::new(name("top"))
+    };
+    create(&store, &itself).unwrap();
+    assert_eq!(
+        store.model(&name("top")).unwrap().system.as_deref(),
+        Some("new")
+    );
+}
+
+#[test]
+fn a_projector_is_told_from_its_model() {
+    let store = TestStore::new();
+    let projector = GgufBuilder::default()
+        .with("general.architecture", Kv::Text("clip"))
+        .build();
+    let model = GgufBuilder::llama().build();
+    create(
+        &store,
+        &from_files(
+            &store,
+            "sees",
+            &[("a.gguf", &projector), ("b.gguf", &model)],
+        ),
+    )
+    .unwrap();
+    let sees = store.model(&name("sees")).unwrap();
+    assert!(sees.capabilities.contains(&Capability::Vision));
+    assert_eq!(
+        sees.details.families.as_deref(),
+        Some(&["llama".to_owned(), "clip".to_owned()][..])
+    );
+}
+
+#[test]
+fn an_onnx_folder_becomes_a_model() {
+    let store = TestStore::new();
+    let graph = onnx::text_model();
+    let files = sentence_files(&graph);
+    let lines = create(&store, &from_files(&store, "embed", &files)).unwrap();
+    assert_eq!(lines[0], "validating ONNX model");
+    let model = store.model(&name("embed")).unwrap();
+    assert_eq!(model.capabilities, [Capability::Embedding]);
+    let details = &model.details;
+    assert_eq!(
+        (details.format.as_str(), details.family.as_str()),
+        ("onnx", "bert")
+    );
+    assert_eq!(
+        (details.context_length, details.embedding_length),
+        (Some(512), Some(384))
+    );
+    assert_eq!(
+        (
+            details.parameter_size.as_str(),
+            details.quantization_level.as_str()
+        ),
+        ("9", "F32")
+    );
+    let Weights::Onnx {
+        graph_name,
+        graph: file,
+        files: beside,
+    } = &model.weights
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (graph_name.as_str(), std::fs::read(&file.path).unwrap()),
+        ("model.onnx", graph.clone())
+    );
+    let names: Vec<_> = beside.keys().map(RelativeName::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "1_Pooling/config.json",
+            "config.json",
+            "model.onnx_data",
+            "tokenizer.json"
+        ]
+    );
+    let text = String::from_utf8(store.entry(&name("embed")).unwrap().manifest.to_bytes()).unwrap();
+    assert!(text.contains("\"mediaType\":\"application/vnd.chaski.image.onnx\""));
+    assert!(text.contains("\"name\":\"1_Pooling/config.json\""));
+    let copy = CreateModel {
+        from: Some(name("embed")),
+        ..CreateModel::new(name("copy"))
+    };
+    create(&store, &copy).unwrap();
+    assert_eq!(
+        store.model(&name("copy")).unwrap().capabilities,
+        [Capability::Embedding]
+    );
+}
+
+#[test]
+fn labels_tell_a_classifier_from_a_reranker() {
+    let store = TestStore::new();
+    let graph = onnx::text_model();
+    let labels = |labels: &str| {
+        format!(r#"{{"architectures":["XForSequenceClassification"],"id2label":{labels}}}"#)
+    };
+    for (labels, expected) in [
+        (labels(r#"{"0":"a","1":"b","2":"c"}"#), Capability::Classify),
+        (labels(r#"{"0":"LABEL_0"}"#), Capability::Rerank),
+        (labels("null"), Capability::Classify),
+    ] {
+        let mut files = sentence_files(&graph);
+        files[3].1 = labels.as_bytes();
+        create(&store, &from_files(&store, "labels", &files)).unwrap();
+        assert_eq!(
+            store.model(&name("labels")).unwrap().capabilities,
+            [expected],
+            "{labels}"
+        );
+    }
+}
+
+type Change<'a> = &'a dyn Fn(&mut Vec<(&'static str, &'static [u8])>);
+
+#[test]
+fn onnx_files_that_do_not_fit_together_are_refused() {
+    let store = TestStore::new();
+    let graph: &'static [u8] = onnx::text_model().leak();
+    let check = |change: Change<'_>, expected: &str| {
+        let mut files = sentence_files(graph).to_vec();
+        change(&mut files);
+        check_error(&store, &from_files(&store, "bad", &files), expected);
+    };
+    check(
+        &|files| files[0].1 = &graph[..graph.len() - 3],
+        "invalid ONNX file",
+    );
+    check(&|files| files[0].1 = b"not a graph", "invalid ONNX file");
+    check(
+        &|files| files.retain(|file| file.0 != "model.onnx_data"),
+        "needs the file 'model.onnx_data'",
+    );
+    check(
+        &|files| files[1].1 = &[0; 75],
+        "'model.onnx_data' is shorter",
+    );
+    check(
+        &|files| files.retain(|file| file.0 != "tokenizer.json"),
+        "needs tokenizer.json",
+    );
+    check(
+        &|files| files.retain(|file| file.0 != "config.json"),
+        "needs config.json",
+    );
+    check(
+        &|files| files[2].1 = b"{\"truncated\":",
+        "tokenizer.json of the model",
+    );
+    check(&|files| files[3].1 = b"[]", "config.json of the model");
+    check(&|files| files.push(("other.onnx", graph)), "2 ONNX graphs");
+    let other = onnx::model("pixels", &[]);
+    create(&store, &from_files(&store, "pixels", &[("m.onnx", &other)])).unwrap();
+    let nested = [
+        ("onnx/model.onnx", graph),
+        ("onnx/model.onnx_data", &[0; 76]),
+        ("tokenizer.json", b"{}"),
+        ("config.json", CONFIG),
+    ];
+    create(&store, &from_files(&store, "nested", &nested)).unwrap();
+}
+
+#[test]
+fn requests_that_make_no_sense_are_refused_in_ollamas_words() {
+    let store = TestStore::new();
+    let gguf = GgufBuilder::llama().build();
+    let good = from_files(&store, "bad", &[("m.gguf", &gguf)]);
+    check_error(
+        &store,
+        &CreateModel::new(name("bad")),
+        "neither 'from' or 'files' was specified",
+    );
+    let with = |change: &dyn Fn(&mut CreateModel)| {
+        let mut request = good.clone();
+        change(&mut request);
+        request
+    };
+    check_error(
+        &store,
+        &with(&|r| r.quantize = Some("Q4_0".to_owned())),
+        "not supported yet",
+    );
+    check_error(
+        &store,
+        &with(&|r| r.adapters = r.files.clone()),
+        "adapters are not supported yet",
+    );
+    check_error(
+        &store,
+        &with(&|r| r.from = Some(name("x"))),
+        "cannot be given together",
+    );
+    let stranger = Message {
+        role: "nobody".to_owned(),
+        content: String::new(),
+    };
+    check_error(
+        &store,
+        &with(&|r| r.messages = vec![stranger.clone()]),
+        "message role must be one of",
+    );
+    check_error(
+        &store,
+        &with(&|r| {
+            r.files
+                .extend([("n.gguf".parse().unwrap(), Digest::of(b"?"))])
+        }),
+        "not found",
+    );
+    let from_absent = CreateModel {
+        from: Some(name("absent")),
+        ..CreateModel::new(name("bad"))
+    };
+    check_error(&store, &from_absent, "model 'absent:latest' not found");
+    let check_files = |files: &[(&str, &[u8])], expected| {
+        check_error(&store, &from_files(&store, "bad", files), expected)
+    };
+    check_files(&[("m.safetensors", b"x")], "safetensors");
+    check_files(&[("m.bin", b"x")], "unknown type");
+    check_files(&[("m.gguf", b"x")], "invalid GGUF file");
+    check_files(
+        &[("m.gguf", &gguf[..gguf.len() - 1])],
+        "is the file truncated?",
+    );
+    check_files(
+        &[
+            ("a.gguf", &gguf),
+            (
+                "b.gguf",
+                &GgufBuilder::llama().with("x", Kv::U32(1)).build(),
+            ),
+        ],
+        "one GGUF file, not 2",
+    );
+    check_files(
+        &[(
+            "m.gguf",
+            &GgufBuilder::llama().with("split.count", Kv::U32(2)).build(),
+        )],
+        "split",
+    );
+    check_files(
+        &[(
+            "m.gguf",
+            &GgufBuilder::llama()
+                .with("general.type", Kv::Text("adapter"))
+                .build(),
+        )],
+        "adapters",
+    );
+    assert_eq!(file_names(&store.root().join("manifests")), [""; 0]);
+}

@@ -1,0 +1,241 @@
+//! The server's end of a worker's socket: who waits for what.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::frame::{self, FrameError, ToWorker};
+use crate::inference::encode;
+use crate::inference::{Error, Event, Job, JobId, Token, generate};
+
+/// Where the events of a job go.
+#[derive(Debug)]
+pub enum Reply {
+    /// A generation's events, several.
+    Generate(mpsc::Sender<generate::Event>),
+    /// The one event of an encoding.
+    Encode(oneshot::Sender<encode::Event>),
+    /// The one event of a `Tokenize`.
+    Tokens(oneshot::Sender<Result<Vec<Token>, Error>>),
+    /// The one event of a `Detokenize`.
+    Text(oneshot::Sender<Result<String, Error>>),
+}
+
+/// A handle on a worker. When the last one is dropped the frame queue closes, and with it the process.
+#[derive(Debug)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    frames: mpsc::Sender<Vec<u8>>,
+}
+
+/// What handles and the supervising task share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The worker's process id.
+    pub process_id: u32,
+    /// Wakes the supervisor to end a process that takes no commands.
+    pub broken: Notify,
+    max_jobs: usize,
+    table: Mutex<Table>,
+    lost: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    jobs: HashMap<JobId, Reply>,
+    last_id: JobId,
+    lost: bool,
+}
+
+/// A submitted job. Dropping it cancels the job unless its last event has arrived.
+#[derive(Debug)]
+pub struct Ticket {
+    connection: Arc<Connection>,
+    id: JobId,
+}
+
+/// The worker sent an event that its job cannot have.
+#[derive(Debug)]
+pub struct Nonsense;
+
+impl Connection {
+    /// A connection that submits at most `max_jobs` at a time, and the queue of frames to write to its socket.
+    pub fn new(
+        process_id: u32,
+        max_jobs: usize,
+    ) -> (Arc<Self>, Arc<Shared>, mpsc::Receiver<Vec<u8>>) {
+        // Room for every job's submission and cancellation, and a few pings. Only a worker that has stopped reading
+        // lets it fill up.
+        let (frames, queue) = mpsc::channel(2 * max_jobs + 16);
+        let shared = Arc::new(Shared {
+            process_id,
+            broken: Notify::new(),
+            max_jobs,
+            table: Mutex::default(),
+            lost: watch::Sender::new(false),
+        });
+        (
+            Arc::new(Self {
+                shared: Arc::clone(&shared),
+                frames,
+            }),
+            shared,
+            queue,
+        )
+    }
+
+    /// A sender for the supervisor that does not keep the worker alive.
+    pub fn weak_frames(&self) -> mpsc::WeakSender<Vec<u8>> {
+        self.frames.downgrade()
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.shared.process_id
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.shared.table().lost
+    }
+
+    pub async fn lost(&self) {
+        // The sender lives in `shared`, so this cannot fail.
+        let _ = self.shared.lost.subscribe().wait_for(|lost| *lost).await;
+    }
+
+    pub fn jobs(&self) -> usize {
+        self.shared.table().jobs.len()
+    }
+
+    /// Sends a job on its way.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] at the limit of jobs, [`Error::InvalidJob`] for one too large to send, [`Error::WorkerLost`].
+    pub fn submit(self: &Arc<Self>, job: Job, reply: Reply) -> Result<Ticket, Error> {
+        let id = self.shared.reserve()?;
+        let frame = frame::encode(&ToWorker::Submit(id, job)).map_err(|error| match error {
+            FrameError::TooLarge(bytes) => {
+                Error::InvalidJob(format!("the request of {bytes} bytes is too large"))
+            }
+            error => Error::InvalidJob(error.to_string()),
+        })?;
+        self.shared.insert(id, reply)?;
+        // From here on the ticket takes the job out of the table again, whatever happens.
+        let ticket = Ticket {
+            connection: Arc::clone(self),
+            id,
+        };
+        match self.frames.try_send(frame) {
+            Ok(()) => Ok(ticket),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Error::Busy),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Error::WorkerLost),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.connection.shared.forget(self.id) {
+            cancel(&self.connection.frames, &self.connection.shared, self.id);
+        }
+    }
+}
+
+impl Shared {
+    /// Passes an event on to whoever waits for it.
+    ///
+    /// # Errors
+    /// [`Nonsense`] if the job is of another kind than the event.
+    pub fn deliver(
+        &self,
+        id: JobId,
+        event: Event,
+        frames: &mpsc::WeakSender<Vec<u8>>,
+    ) -> Result<(), Nonsense> {
+        let mut table = self.table();
+        // A job that was cancelled meanwhile is no longer there, and its last events are of no interest.
+        let Some(reply) = table.jobs.remove(&id) else {
+            return Ok(());
+        };
+        match (reply, event) {
+            (Reply::Generate(events), Event::Generate(event)) => {
+                let over = matches!(
+                    event,
+                    generate::Event::Finished(_) | generate::Event::Failed(_)
+                );
+                match events.try_send(event) {
+                    Ok(()) if !over => {
+                        table.jobs.insert(id, Reply::Generate(events));
+                    }
+                    Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        drop(table);
+                        if let Some(frames) = frames.upgrade() {
+                            cancel(&frames, self, id);
+                        }
+                    }
+                }
+            }
+            // The receivers may have left a moment ago.
+            (Reply::Encode(sender), Event::Encode(event)) => drop(sender.send(event)),
+            (Reply::Tokens(sender), Event::Tokenized(result)) => drop(sender.send(result)),
+            (Reply::Text(sender), Event::Detokenized(result)) => drop(sender.send(result)),
+            _ => return Err(Nonsense),
+        }
+        Ok(())
+    }
+
+    /// Whether any job is under way.
+    pub fn is_busy(&self) -> bool {
+        !self.table().jobs.is_empty()
+    }
+
+    /// Tells everybody that the process is gone: their channels close, and no job is taken any more. Returns how many
+    /// jobs that cost.
+    pub fn lose(&self) -> usize {
+        let jobs = {
+            let mut table = self.table();
+            table.lost = true;
+            std::mem::take(&mut table.jobs)
+        };
+        self.lost.send_replace(true);
+        jobs.len()
+    }
+
+    fn reserve(&self) -> Result<JobId, Error> {
+        let mut table = self.table();
+        if table.lost {
+            return Err(Error::WorkerLost);
+        }
+        if table.jobs.len() >= self.max_jobs {
+            return Err(Error::Busy);
+        }
+        table.last_id += 1;
+        Ok(table.last_id)
+    }
+
+    fn insert(&self, id: JobId, reply: Reply) -> Result<(), Error> {
+        let mut table = self.table();
+        if table.lost {
+            return Err(Error::WorkerLost);
+        }
+        table.jobs.insert(id, reply);
+        Ok(())
+    }
+
+    fn forget(&self, id: JobId) -> bool {
+        self.table().jobs.remove(&id).is_some()
+    }
+
+    /// The table is whole between any two statements that hold it, so a panic elsewhere leaves it usable.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cancel(frames: &mpsc::Sender<Vec<u8>>, shared: &Shared, id: JobId) {
+    let frame = frame::encode(&ToWorker::Cancel(id)).expect("a cancellation is a few bytes");
+    if let Err(mpsc::error::TrySendError::Full(_)) = frames.try_send(frame) {
+        shared.broken.notify_one();
+    }
+}

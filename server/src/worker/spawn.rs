@@ -1,0 +1,96 @@
+//! Starting worker processes.
+//!
+//! A worker dies with its parent *thread* (that is how Linux defines the parent-death signal), so all of them are
+//! started by one thread that lives as long as the server.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tokio::sync::oneshot;
+
+/// A process that has just been started, and the server's end of its socket.
+#[derive(Debug)]
+pub struct Spawned {
+    /// The process.
+    pub child: Child,
+    /// The server's end.
+    pub socket: UnixStream,
+}
+
+/// Starts that wait for the spawning thread. A start takes about a millisecond, so few ever wait.
+const WAITING_STARTS: usize = 64;
+
+type Request = oneshot::Sender<io::Result<Spawned>>;
+
+/// Starts a worker process.
+///
+/// # Errors
+/// When the system cannot make a socket or a process.
+pub async fn spawn() -> io::Result<Spawned> {
+    static SPAWNER: OnceLock<SyncSender<Request>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (sender, requests) = sync_channel::<Request>(WAITING_STARTS);
+        std::thread::Builder::new()
+            .name("spawner".into())
+            .spawn(move || {
+                for request in requests {
+                    // Whoever asked may have left meanwhile; the process then ends with its socket.
+                    let _ = request.send(spawn_here());
+                }
+            })
+            .expect("the system has room for one more thread");
+        sender
+    });
+    let (sender, started) = oneshot::channel();
+    spawner
+        .try_send(sender)
+        .map_err(|_| io::Error::other("too many workers are being started"))?;
+    started
+        .await
+        .map_err(|_| io::Error::other("the spawning thread is gone"))?
+}
+
+fn spawn_here() -> io::Result<Spawned> {
+    let (ours, theirs): (OwnedFd, OwnedFd) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // The worker's end becomes its standard input: no descriptor number has to be agreed on, and every other
+    // descriptor of the server is closed on exec. Of the environment nothing is inherited.
+    let child = Command::new(executable()?)
+        .arg("worker")
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()?;
+    Ok(Spawned {
+        child,
+        socket: UnixStream::from(ours),
+    })
+}
+
+/// Names the executable that workers are started from; for programs that embed the server, as its tests do.
+pub fn set_executable(path: PathBuf) {
+    // The first caller wins; a second one names the same file.
+    let _ = EXECUTABLE.set(path);
+}
+
+static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+
+fn executable() -> io::Result<PathBuf> {
+    match EXECUTABLE.get() {
+        Some(path) => Ok(path.clone()),
+        // Through /proc rather than by name: the same file even when it was replaced on disk by an upgrade.
+        None => Ok(PathBuf::from("/proc/self/exe")),
+    }
+}

@@ -1,0 +1,44 @@
+//! What the tests share.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Starts workers from the executable that cargo built for these tests.
+pub fn use_built_executable() {
+    chaski::worker::set_executable(PathBuf::from(env!("CARGO_BIN_EXE_chaski")));
+}
+
+/// Kills a process the hard way.
+pub fn kill(process: u32) {
+    signal(process, "KILL");
+}
+
+/// Sends a signal by name.
+pub fn signal(process: u32, name: &str) {
+    let status = Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Whether a process exists and is no zombie.
+pub fn is_alive(process: u32) -> bool {
+    let process = procfs::process::Process::new(process.try_into().unwrap());
+    process
+        .and_then(|process| process.stat())
+        .is_ok_and(|stat| stat.state != 'Z')
+}
+
+/// Waits until a condition holds, and fails if it does not within five seconds.
+pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "did not happen: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

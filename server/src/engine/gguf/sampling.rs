@@ -244,9 +244,12 @@ fn most_probable(logits: &[f32]) -> Option<Token> {
 /// Every token that has a probability.
 fn all(logits: &[f32], candidates: &mut Vec<LlamaTokenData>) {
     candidates.clear();
-    candidates.extend((0..).zip(logits).filter_map(|(token, &logit)| {
-        (logit > f32::NEG_INFINITY).then(|| LlamaTokenData::new(LlamaToken(token), logit, 0.0))
-    }));
+    candidates.extend(
+        (0..)
+            .zip(logits)
+            .filter(|(_, logit)| **logit > f32::NEG_INFINITY)
+            .map(|(token, &logit)| LlamaTokenData::new(LlamaToken(token), logit, 0.0)),
+    );
 }
 
 /// The `count` tokens with the highest logits, best first; fewer if fewer have a probability.

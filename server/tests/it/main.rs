@@ -1,5 +1,6 @@
 //! The integration tests: one binary, since linking is the dear part. Real worker processes, real inference where a test
 //! claims it, on the models the repository ships; no network beyond loopback.
 
+mod gguf;
 mod support;
 mod worker;

@@ -1,6 +1,12 @@
 //! The integration tests: one binary, since linking is the dear part. Real worker processes, real inference where a test
 //! claims it, on the models the repository ships; no network beyond loopback.
 
+mod answers;
+mod catalog;
 mod gguf;
+mod http;
+mod server;
 mod support;
+mod tidy;
+mod vectors;
 mod worker;

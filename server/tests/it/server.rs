@@ -1,0 +1,154 @@
+//! A whole server for one test: its own store with the built-in models, its own port, real worker processes.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use chaski::api::{self, App};
+use chaski::builtin;
+use chaski::config::{Config, Environment};
+use chaski::metrics;
+use chaski::models::Models;
+use chaski::store::Store;
+use metrics_exporter_prometheus::PrometheusHandle;
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::support;
+
+/// A running server. Dropped, it ends with the test's runtime.
+pub struct Server {
+    /// What it shares with its routes.
+    pub app: Arc<App>,
+    address: SocketAddr,
+    client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<std::io::Result<()>>,
+    _models: TempDir,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub content_type: String,
+    pub text: String,
+}
+
+impl Server {
+    /// A server as it starts for everyone.
+    pub async fn start() -> Self {
+        Self::start_with([]).await
+    }
+
+    /// A server with these environment variables.
+    pub async fn start_with<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        support::use_built_executable();
+        let models = TempDir::new().unwrap();
+        let mut config = Config::from_environment(&Environment::of(variables));
+        models.path().clone_into(&mut config.models);
+        let config = Arc::new(config);
+        let store = Store::open(models.path()).unwrap();
+        store.seed(builtin::MODELS).unwrap();
+        let loaded = Models::new(Arc::clone(&config), store.clone());
+        let app = Arc::new(App::new(config, store, loaded, recorder()));
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let serving = api::serve(listener, Arc::clone(&app), async {
+            // A dropped sender is no order to stop.
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        });
+        Self {
+            app,
+            address,
+            client: Client::new(),
+            stop: Some(stop),
+            running: tokio::spawn(serving),
+            _models: models,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A request to be adorned and sent.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    /// GETs a path.
+    pub async fn get(&self, path: &str) -> Reply {
+        Reply::of(self.request(Method::GET, path)).await
+    }
+
+    /// POSTs a JSON body.
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.post_text(path, &body.to_string()).await
+    }
+
+    /// POSTs a body, JSON or not, without a content type.
+    pub async fn post_text(&self, path: &str, body: &str) -> Reply {
+        Reply::of(self.request(Method::POST, path).body(body.to_owned())).await
+    }
+
+    /// Tells the server to stop, without waiting for it.
+    pub fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Waits until it has stopped.
+    pub async fn stopped(self) {
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+impl Reply {
+    /// Sends a request and reads the whole reply.
+    pub async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let content_type = response.headers().get("content-type");
+        Self {
+            status: response.status(),
+            content_type: content_type.map_or("", |kind| kind.to_str().unwrap()).to_owned(),
+            text: response.text().await.unwrap(),
+        }
+    }
+
+    /// The body as one JSON value of a reply that must be a success.
+    pub fn json(&self) -> Value {
+        assert_eq!(self.status, 200, "{self:?}");
+        assert_eq!(self.content_type, "application/json; charset=utf-8", "{self:?}");
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    /// The lines of a stream that must have begun well.
+    pub fn lines(&self) -> Vec<Value> {
+        assert_eq!(self.status, 200, "{self:?}");
+        assert_eq!(self.content_type, "application/x-ndjson", "{self:?}");
+        assert!(self.text.ends_with('\n') && !self.text.contains("\n\n"), "{self:?}");
+        self.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Status and error text of a refusal in Ollama's shape.
+    pub fn error(&self) -> (u16, String) {
+        assert_eq!(self.content_type, "application/json; charset=utf-8", "{self:?}");
+        let body: Value = serde_json::from_str(&self.text).unwrap();
+        assert_eq!(body.as_object().unwrap().len(), 1, "{self:?}");
+        (self.status.as_u16(), body["error"].as_str().unwrap().to_owned())
+    }
+}
+
+/// The process has one recorder, whatever the number of servers in it.
+pub fn recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER.get_or_init(|| metrics::install().unwrap()).clone()
+}

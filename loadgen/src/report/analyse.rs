@@ -5,9 +5,9 @@ use super::{
     Settings, TargetReport, WorkloadReport, compare, host::Host,
 };
 use crate::{
-    args::Plan,
     exit::Exit,
     memory::Series,
+    plan::Plan,
     routes::{Content, Generation, Lacking, Route},
     run::{Cell, Lane, Model, Record, Sample, Slot, Target, WorkloadRecord},
     stats::{self, Recorder},
@@ -79,7 +79,7 @@ fn settings(plan: &Plan) -> Settings {
     }
 }
 
-fn target_report(plan: &crate::args::TargetPlan, target: &Target) -> TargetReport {
+fn target_report(plan: &crate::plan::TargetPlan, target: &Target) -> TargetReport {
     let processes = target.processes.as_ref();
     TargetReport {
         name: plan.name.clone(),

@@ -241,7 +241,7 @@ fn memory_rows(table: &mut Table, memory: &[Option<MemoryReport>], pairs: usize)
             .map(|memory| figure(memory.as_ref()?))
             .collect()
     };
-    let processes = each(&|memory| Some(format!("{} processes", memory.peak.processes)));
+    let processes = each(&|memory| Some(counted(memory.peak.processes, "process", "processes")));
     table.row(
         "memory of the process tree",
         processes.into_iter().map(or_not_available),
@@ -395,6 +395,10 @@ fn number(value: f64) -> String {
         _ => 0,
     };
     format!("{value:.decimals$}")
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn mebibytes(bytes: u64) -> String {

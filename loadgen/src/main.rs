@@ -1,6 +1,6 @@
 //! `loadgen` measures inference servers that speak Ollama's API, and compares them under the same work.
 //!
-//! `args` says what is wanted, `run` does it through `client` and `routes`, `report` says what came of it with the help
+//! `args` and `plan` say what is wanted, `run` does it through `client` and `routes`, `report` says what came of it with the help
 //! of `stats`; `memory` watches the servers meanwhile. `mock` is a server with known times that proves the figures. The
 //! crate depends on nothing of the servers that it measures: it meets them on the wire, as a stranger.
 
@@ -9,6 +9,7 @@ mod client;
 mod exit;
 mod memory;
 mod mock;
+mod plan;
 mod progress;
 mod report;
 mod routes;
@@ -26,8 +27,9 @@ use std::{
 
 use clap::Parser;
 
-use args::{Args, Cli, Command, Plan};
+use args::{Args, Cli, Command};
 use exit::Exit;
+use plan::Plan;
 use progress::Progress;
 
 #[tokio::main]

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    args::Plan,
+    plan::Plan,
     run::{Sample, Slot},
     stats,
     workload::Workload,

@@ -36,4 +36,5 @@ pub const MODELS: &[SeedModel<'static>] = &[
     },
 ];
 
-const LICENSE: &str = "MIT OR Apache-2.0, at your choice. Trained by the Chaski project on text of its own.";
+const LICENSE: &str =
+    "MIT OR Apache-2.0, at your choice. Trained by the Chaski project on text of its own.";

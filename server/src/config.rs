@@ -24,13 +24,22 @@ impl Environment {
     /// The variables of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
+        Self(
+            std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+                .collect(),
+        )
     }
 
     /// These variables.
     #[must_use]
     pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
-        Self(variables.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+        Self(
+            variables
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .collect(),
+        )
     }
 
     /// The value with surrounding blanks and quotes removed; `None` if unset or empty.
@@ -45,7 +54,10 @@ impl Environment {
         let value = self.get(name)?;
         let parsed = parse(value);
         if parsed.is_none() {
-            warn!(name, value, "environment variable cannot be read; its default is used");
+            warn!(
+                name,
+                value, "environment variable cannot be read; its default is used"
+            );
         }
         parsed
     }
@@ -93,15 +105,29 @@ impl Config {
     #[must_use]
     pub fn from_environment(environment: &Environment) -> Self {
         let seconds = |name: &str, default: u64| {
-            environment.read(name, duration::parse_or_seconds).unwrap_or(Duration::from_secs(default))
+            environment
+                .read(name, duration::parse_or_seconds)
+                .unwrap_or(Duration::from_secs(default))
         };
         Self {
-            host: environment.read("OLLAMA_HOST", |value| Some(Host::parse(value))).unwrap_or_default(),
-            models: environment.get("OLLAMA_MODELS").map_or_else(|| default_models(environment), PathBuf::from),
-            keep_alive: environment.read("OLLAMA_KEEP_ALIVE", KeepAlive::parse_or_seconds).unwrap_or_default(),
-            context: environment.read("OLLAMA_CONTEXT_LENGTH", positive).unwrap_or(DEFAULT_CONTEXT),
-            parallel: environment.read("OLLAMA_NUM_PARALLEL", positive_or_zero).filter(|slots| *slots > 0),
-            max_queue: environment.read("OLLAMA_MAX_QUEUE", positive).unwrap_or(512) as usize,
+            host: environment
+                .read("OLLAMA_HOST", |value| Some(Host::parse(value)))
+                .unwrap_or_default(),
+            models: environment
+                .get("OLLAMA_MODELS")
+                .map_or_else(|| default_models(environment), PathBuf::from),
+            keep_alive: environment
+                .read("OLLAMA_KEEP_ALIVE", KeepAlive::parse_or_seconds)
+                .unwrap_or_default(),
+            context: environment
+                .read("OLLAMA_CONTEXT_LENGTH", positive)
+                .unwrap_or(DEFAULT_CONTEXT),
+            parallel: environment
+                .read("OLLAMA_NUM_PARALLEL", positive_or_zero)
+                .filter(|slots| *slots > 0),
+            max_queue: environment
+                .read("OLLAMA_MAX_QUEUE", positive)
+                .unwrap_or(512) as usize,
             max_loaded: environment
                 .read("OLLAMA_MAX_LOADED_MODELS", positive_or_zero)
                 .filter(|models| *models > 0)
@@ -112,13 +138,23 @@ impl Config {
             },
             origins: environment
                 .get("OLLAMA_ORIGINS")
-                .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).filter(|o| !o.is_empty()).collect())
+                .map(|list| {
+                    list.split(',')
+                        .map(|origin| origin.trim().to_owned())
+                        .filter(|o| !o.is_empty())
+                        .collect()
+                })
                 .unwrap_or_default(),
             flash_attention: environment.read("OLLAMA_FLASH_ATTENTION", boolean),
-            cache_type: environment.read("OLLAMA_KV_CACHE_TYPE", cache_type).unwrap_or_default(),
+            cache_type: environment
+                .read("OLLAMA_KV_CACHE_TYPE", cache_type)
+                .unwrap_or_default(),
             no_prune: environment.read("OLLAMA_NOPRUNE", boolean).unwrap_or(false),
             ort_library: environment.get("ORT_DYLIB_PATH").map(PathBuf::from),
-            version: environment.get("CHASKI_OLLAMA_VERSION").unwrap_or(OLLAMA_VERSION).to_owned(),
+            version: environment
+                .get("CHASKI_OLLAMA_VERSION")
+                .unwrap_or(OLLAMA_VERSION)
+                .to_owned(),
             hang_timeout: seconds("CHASKI_HANG_TIMEOUT", 180),
             drain_timeout: seconds("CHASKI_DRAIN_TIMEOUT", 30),
         }
@@ -162,14 +198,21 @@ impl Host {
             None => ("http", value, 11434),
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (name, port) = match authority.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        let (name, port) = match authority
+            .strip_prefix('[')
+            .and_then(|inner| inner.split_once(']'))
+        {
             Some((address, port)) => (address, port.strip_prefix(':').unwrap_or("")),
             // More than one colon without brackets is a bare IPv6 address.
             None if authority.matches(':').count() > 1 => (authority, ""),
             None => authority.split_once(':').unwrap_or((authority, "")),
         };
         Self {
-            name: if name.is_empty() { "127.0.0.1".into() } else { name.into() },
+            name: if name.is_empty() {
+                "127.0.0.1".into()
+            } else {
+                name.into()
+            },
             port: port.parse().unwrap_or(default_port),
             scheme: scheme.into(),
             path: path.trim_end_matches('/').into(),
@@ -194,12 +237,16 @@ impl Host {
     /// # Errors
     /// When the name cannot be resolved.
     pub async fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((self.name.as_str(), self.port)).await?.collect())
+        Ok(tokio::net::lookup_host((self.name.as_str(), self.port))
+            .await?
+            .collect())
     }
 }
 
 fn default_models(environment: &Environment) -> PathBuf {
-    PathBuf::from(environment.get("HOME").unwrap_or("/")).join(".ollama").join("models")
+    PathBuf::from(environment.get("HOME").unwrap_or("/"))
+        .join(".ollama")
+        .join("models")
 }
 
 fn positive(value: &str) -> Option<u32> {
@@ -236,14 +283,33 @@ mod tests {
     fn hosts_are_read_as_ollama_reads_them() {
         let check = |value: &str, name: &str, port: u16, url: &str| {
             let host = Host::parse(value);
-            assert_eq!((host.name.as_str(), host.port, host.url().as_str()), (name, port, url), "{value}");
+            assert_eq!(
+                (host.name.as_str(), host.port, host.url().as_str()),
+                (name, port, url),
+                "{value}"
+            );
         };
         check("", "127.0.0.1", 11434, "http://127.0.0.1:11434");
         check("0.0.0.0", "0.0.0.0", 11434, "http://127.0.0.1:11434");
         check(":8080", "127.0.0.1", 8080, "http://127.0.0.1:8080");
-        check("example.org:99999", "example.org", 11434, "http://example.org:11434");
-        check("http://example.org", "example.org", 80, "http://example.org:80");
-        check("https://example.org/a/b/", "example.org", 443, "https://example.org:443/a/b");
+        check(
+            "example.org:99999",
+            "example.org",
+            11434,
+            "http://example.org:11434",
+        );
+        check(
+            "http://example.org",
+            "example.org",
+            80,
+            "http://example.org:80",
+        );
+        check(
+            "https://example.org/a/b/",
+            "example.org",
+            443,
+            "https://example.org:443/a/b",
+        );
         check("[::1]:7", "::1", 7, "http://[::1]:7");
         check("::", "::", 11434, "http://[::1]:11434");
     }

@@ -80,12 +80,19 @@ fn parse_signed(text: &str) -> Option<Signed> {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let (unit, length) = UNITS.iter().find(|(name, _)| rest.starts_with(name)).map(|(name, s)| (*s, name.len()))?;
+        let (unit, length) = UNITS
+            .iter()
+            .find(|(name, _)| rest.starts_with(name))
+            .map(|(name, s)| (*s, name.len()))?;
         seconds += number * unit;
         rest = &rest[length..];
     }
     let duration = Duration::try_from_secs_f64(seconds).ok()?;
-    Some(if negative && !duration.is_zero() { Signed::Negative } else { Signed::Positive(duration) })
+    Some(if negative && !duration.is_zero() {
+        Signed::Negative
+    } else {
+        Signed::Positive(duration)
+    })
 }
 
 /// Unit names, longer before those they begin with, and their seconds.
@@ -106,7 +113,9 @@ mod tests {
 
     #[test]
     fn go_durations() {
-        let check = |text: &str, expected: Option<KeepAlive>| assert_eq!(KeepAlive::parse(text), expected, "{text}");
+        let check = |text: &str, expected: Option<KeepAlive>| {
+            assert_eq!(KeepAlive::parse(text), expected, "{text}")
+        };
         let seconds = |s: f64| Some(KeepAlive::For(Duration::from_secs_f64(s)));
         check("10m", seconds(600.0));
         check("1h30m", seconds(5400.0));
@@ -125,10 +134,16 @@ mod tests {
 
     #[test]
     fn numbers_are_seconds() {
-        assert_eq!(KeepAlive::from_seconds(0.5), KeepAlive::For(Duration::from_millis(500)));
+        assert_eq!(
+            KeepAlive::from_seconds(0.5),
+            KeepAlive::For(Duration::from_millis(500))
+        );
         assert_eq!(KeepAlive::from_seconds(-1.0), KeepAlive::Forever);
         assert_eq!(KeepAlive::from_seconds(1e300), KeepAlive::Forever);
-        assert_eq!(KeepAlive::parse_or_seconds("300"), Some(KeepAlive::For(Duration::from_secs(300))));
+        assert_eq!(
+            KeepAlive::parse_or_seconds("300"),
+            Some(KeepAlive::For(Duration::from_secs(300)))
+        );
         assert_eq!(KeepAlive::parse_or_seconds("-1"), Some(KeepAlive::Forever));
     }
 }

@@ -13,7 +13,8 @@ pub fn init() {
         Some("1" | "true") => "info,chaski=debug",
         _ => "warn,chaski=info",
     };
-    let filter = EnvFilter::try_new(of("CHASKI_LOG").as_deref().unwrap_or(level)).unwrap_or_else(|_| level.into());
+    let filter = EnvFilter::try_new(of("CHASKI_LOG").as_deref().unwrap_or(level))
+        .unwrap_or_else(|_| level.into());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{
     CellReport, Figures, GenerationFigures, LaneReport, Latency, MemoryReport, Report, SCHEMA,
     Settings, TargetReport, WorkloadReport, compare, host::Host,
 };
 use crate::{
-    args::Plan,
     exit::Exit,
     memory::Series,
+    plan::Plan,
     routes::{Content, Generation, Lacking, Route},
     run::{Cell, Lane, Model, Record, Sample, Slot, Target, WorkloadRecord},
     stats::{self, Recorder},
@@ -26,8 +28,8 @@ pub fn analyse(plan: &Plan, record: &Record) -> Report {
         schema: SCHEMA,
         loadgen: env!("CARGO_PKG_VERSION"),
         host: Host::here(),
-        started_at: record.started_at.to_string(),
-        finished_at: record.finished_at.to_string(),
+        started_at: to_the_second(record.started_at),
+        finished_at: to_the_second(record.finished_at),
         interrupted: record.interrupted,
         settings: settings(plan),
         targets: plan
@@ -40,6 +42,10 @@ pub fn analyse(plan: &Plan, record: &Record) -> Report {
         not_comparable,
         exit_code,
     }
+}
+
+fn to_the_second(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The worst thing that happened decides.
@@ -79,7 +85,7 @@ fn settings(plan: &Plan) -> Settings {
     }
 }
 
-fn target_report(plan: &crate::args::TargetPlan, target: &Target) -> TargetReport {
+fn target_report(plan: &crate::plan::TargetPlan, target: &Target) -> TargetReport {
     let processes = target.processes.as_ref();
     TargetReport {
         name: plan.name.clone(),

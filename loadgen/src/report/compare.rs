@@ -1,6 +1,6 @@
 use super::{CellReport, Comparison, Metric, WorkloadReport, analyse::generation};
 use crate::{
-    args::Plan,
+    plan::Plan,
     routes::Route,
     run::{Cell, Lane, Sample},
     stats::{self, Better, PairedRounds},

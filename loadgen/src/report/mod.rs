@@ -8,6 +8,7 @@ mod analyse;
 mod compare;
 mod host;
 mod json;
+mod table;
 mod text;
 
 use std::collections::BTreeMap;

@@ -1,12 +1,9 @@
-use std::fmt::Write;
-
+use super::table::{NOT_AVAILABLE, Table, line, or_not_available};
 use super::{
     CellReport, Comparison, Figures, GenerationFigures, LaneReport, Latency, MemoryReport, Metric,
     Report, WorkloadReport,
 };
 use crate::workload::Workload;
-
-const NOT_AVAILABLE: &str = "n/a";
 
 /// The report as a table for a terminal: targets side by side, one row per figure.
 pub fn render(report: &Report) -> String {
@@ -19,60 +16,6 @@ pub fn render(report: &Report) -> String {
         line(&mut out, &format!("NOT COMPARABLE  {objection}"));
     }
     out
-}
-
-/// Rows of cells that are laid out together, so that their columns align.
-struct Table {
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    /// A row with one figure per target, and what the comparisons say of it.
-    fn row(
-        &mut self,
-        label: &str,
-        figures: impl IntoIterator<Item = String>,
-        comparisons: Vec<String>,
-    ) {
-        let mut row = vec![label.to_owned()];
-        row.extend(figures);
-        row.extend(comparisons);
-        self.rows.push(row);
-    }
-
-    /// A row that nothing is compared in, left out when no target has the figure.
-    fn plain_row(&mut self, label: &str, figures: Vec<Option<String>>) {
-        if figures.iter().any(Option::is_some) {
-            self.row(label, figures.into_iter().map(or_not_available), Vec::new());
-        }
-    }
-
-    /// Labels and comparisons to the left of their columns, figures to the right.
-    fn write(&self, out: &mut String, targets: usize) {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell: &String| cell.chars().count())
-                .max()
-        };
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| width(column).unwrap_or(0))
-            .collect();
-        for row in &self.rows {
-            let mut text = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let width = widths[column];
-                if (1..=targets).contains(&column) {
-                    text += &format!("  {cell:>width$}");
-                } else {
-                    text += &format!("  {cell:<width$}");
-                }
-            }
-            line(out, text.trim_end());
-        }
-    }
 }
 
 fn header(out: &mut String, report: &Report) {
@@ -168,7 +111,7 @@ fn workload_section(out: &mut String, report: &Report, workload: &WorkloadReport
         return;
     }
 
-    let mut table = Table { rows: Vec::new() };
+    let mut table = Table::default();
     let pairs: Vec<String> = workload
         .cells
         .first()
@@ -298,7 +241,7 @@ fn memory_rows(table: &mut Table, memory: &[Option<MemoryReport>], pairs: usize)
             .map(|memory| figure(memory.as_ref()?))
             .collect()
     };
-    let processes = each(&|memory| Some(format!("{} processes", memory.peak.processes)));
+    let processes = each(&|memory| Some(counted(memory.peak.processes, "process", "processes")));
     table.row(
         "memory of the process tree",
         processes.into_iter().map(or_not_available),
@@ -454,6 +397,10 @@ fn number(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
@@ -463,14 +410,6 @@ fn joined(pids: &[i32]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-fn or_not_available(figure: Option<String>) -> String {
-    figure.unwrap_or_else(|| NOT_AVAILABLE.into())
-}
-
-fn line(out: &mut String, text: &str) {
-    writeln!(out, "{text}").expect("writing to a string cannot fail");
 }
 
 #[cfg(test)]
@@ -484,15 +423,5 @@ mod tests {
             written,
             ["0.042", "1.000", "1.23", "12.3", "123", "12346", "failed"]
         );
-    }
-
-    #[test]
-    fn columns_align_whatever_their_cells() {
-        let mut table = Table { rows: Vec::new() };
-        table.row("", ["a".into(), "bcd".into()], vec!["a / bcd".into()]);
-        table.row("label", ["1.5".into(), "2".into()], vec![]);
-        let mut out = String::new();
-        table.write(&mut out, 2);
-        assert_eq!(out, "           a  bcd  a / bcd\n  label  1.5    2\n");
     }
 }

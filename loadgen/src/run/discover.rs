@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::RunError;
 use crate::{
-    args::TargetPlan,
     client::Client,
     memory::{ProcessTree, Unobservable},
+    plan::TargetPlan,
 };
 
 /// A server that answers, and what it says of itself.

@@ -71,14 +71,24 @@ async fn serve(config: Config) -> io::Result<()> {
 async fn bind(host: &Host) -> io::Result<TcpListener> {
     let explain = |error: io::Error| {
         let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => "; is Ollama or another chaski running? Choose another with OLLAMA_HOST",
+            io::ErrorKind::AddrInUse => {
+                "; is Ollama or another chaski running? Choose another with OLLAMA_HOST"
+            }
             io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges",
             _ => "",
         };
-        io::Error::new(error.kind(), format!("cannot listen on {}:{}: {error}{remedy}", host.name, host.port))
+        io::Error::new(
+            error.kind(),
+            format!(
+                "cannot listen on {}:{}: {error}{remedy}",
+                host.name, host.port
+            ),
+        )
     };
     let addresses = host.addresses().await.map_err(explain)?;
-    TcpListener::bind(addresses.as_slice()).await.map_err(explain)
+    TcpListener::bind(addresses.as_slice())
+        .await
+        .map_err(explain)
 }
 
 /// Opens the store, puts the built-in models in, and removes what interrupted operations left.
@@ -86,7 +96,8 @@ fn open_store(config: &Config) -> io::Result<Store> {
     let explain = |what: &str, error: &dyn std::fmt::Display| {
         io::Error::other(format!("{what} {}: {error}", config.models.display()))
     };
-    let store = Store::open(&config.models).map_err(|error| explain("cannot use the models folder", &error))?;
+    let store = Store::open(&config.models)
+        .map_err(|error| explain("cannot use the models folder", &error))?;
     // A store that cannot be written still serves what it holds.
     if let Err(error) = store.seed(builtin::MODELS) {
         warn!(%error, "the built-in models could not be put into the store");

@@ -9,7 +9,9 @@ use crate::metrics::{self, LoadedModel, Memory};
 
 /// Resident memory of a process in bytes; 0 if it is gone.
 pub fn resident(process_id: u32) -> u64 {
-    let statm = i32::try_from(process_id).ok().and_then(|pid| Process::new(pid).ok()?.statm().ok());
+    let statm = i32::try_from(process_id)
+        .ok()
+        .and_then(|pid| Process::new(pid).ok()?.statm().ok());
     statm.map_or(0, |statm| statm.resident * procfs::page_size())
 }
 
@@ -23,13 +25,23 @@ pub fn record(residents: &Residents) {
             Some((name.to_string(), bytes, memory(&process)))
         })
         .collect();
-    let loaded: Vec<_> =
-        processes.iter().map(|(model, bytes, memory)| LoadedModel { model, bytes: *bytes, memory: *memory }).collect();
+    let loaded: Vec<_> = processes
+        .iter()
+        .map(|(model, bytes, memory)| LoadedModel {
+            model,
+            bytes: *bytes,
+            memory: *memory,
+        })
+        .collect();
     let names: Vec<String> = processes.iter().map(|(model, ..)| model.clone()).collect();
     let unloaded = {
         // What the last scrape reported and is no longer there must be reported as zero once more.
         let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = reported.iter().filter(|model| !names.contains(model)).cloned().collect::<Vec<_>>();
+        let gone = reported
+            .iter()
+            .filter(|model| !names.contains(model))
+            .cloned()
+            .collect::<Vec<_>>();
         *reported = names;
         gone
     };
@@ -39,23 +51,34 @@ pub fn record(residents: &Residents) {
 static REPORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn server() -> metrics::Process {
-    let Ok(process) = Process::myself() else { return metrics::Process::default() };
+    let Ok(process) = Process::myself() else {
+        return metrics::Process::default();
+    };
     let stat = process.stat().ok();
     metrics::Process {
         memory: memory(&process),
         open_fds: process.fd_count().unwrap_or(0) as u64,
-        threads: stat.as_ref().map_or(0, |stat| stat.num_threads.unsigned_abs()),
-        cpu_seconds: stat.map_or(0, |stat| (stat.utime + stat.stime) / procfs::ticks_per_second()),
+        threads: stat
+            .as_ref()
+            .map_or(0, |stat| stat.num_threads.unsigned_abs()),
+        cpu_seconds: stat.map_or(0, |stat| {
+            (stat.utime + stat.stime) / procfs::ticks_per_second()
+        }),
     }
 }
 
 fn memory(process: &Process) -> Memory {
     const KIB: u64 = 1024;
     let status = process.status().ok();
-    let of = |field: fn(&procfs::process::Status) -> Option<u64>| status.as_ref().and_then(field).unwrap_or(0) * KIB;
+    let of = |field: fn(&procfs::process::Status) -> Option<u64>| {
+        status.as_ref().and_then(field).unwrap_or(0) * KIB
+    };
     let rollup = process.smaps_rollup().ok();
     let proportional = rollup.and_then(|rollup| {
-        rollup.memory_map_rollup.into_iter().find_map(|map| map.extension.map.get("Pss").copied())
+        rollup
+            .memory_map_rollup
+            .into_iter()
+            .find_map(|map| map.extension.map.get("Pss").copied())
     });
     Memory {
         resident: of(|status| status.vmrss),

@@ -76,7 +76,13 @@ impl Models {
     #[must_use]
     pub fn new(config: Arc<Config>, store: Store) -> Self {
         let residents = Residents::new(config.max_loaded, config.max_queue);
-        Self { shared: Arc::new(Shared { config, store, residents }) }
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                store,
+                residents,
+            }),
+        }
     }
 
     /// Makes sure that a model is loaded, and keeps it loaded while the lease lives.
@@ -88,9 +94,17 @@ impl Models {
         let arrived = Instant::now();
         let keep_alive = want.keep_alive.unwrap_or(self.shared.config.keep_alive);
         let plan = self.plan(&want).await?;
-        let seat = self.shared.residents.take_seat(&plan, &want.name, keep_alive).await?;
+        let seat = self
+            .shared
+            .residents
+            .take_seat(&plan, &want.name, keep_alive)
+            .await?;
         let worker = seat.worker(|| self.start(plan)).await?;
-        Ok(Lease { worker, _seat: Arc::new(seat), waited: arrived.elapsed() })
+        Ok(Lease {
+            worker,
+            _seat: Arc::new(seat),
+            waited: arrived.elapsed(),
+        })
     }
 
     /// Everything that is loaded, the longest-lived first.
@@ -98,7 +112,9 @@ impl Models {
     pub fn loaded(&self) -> Vec<Loaded> {
         let mut loaded = self.shared.residents.loaded();
         // Never before latest before soonest; a busy model has not begun to expire.
-        loaded.sort_by_key(|model| std::cmp::Reverse((model.forever, model.expires_at.is_none(), model.expires_at)));
+        loaded.sort_by_key(|model| {
+            std::cmp::Reverse((model.forever, model.expires_at.is_none(), model.expires_at))
+        });
         loaded
     }
 
@@ -165,7 +181,13 @@ impl Lease {
     /// See [`Worker::generate`].
     pub async fn generate(&self, job: Generate) -> Result<(Admitted, Generation), Error> {
         let (admitted, inner) = self.worker.generate(job).await?;
-        Ok((admitted, Generation { inner, _lease: self.clone() }))
+        Ok((
+            admitted,
+            Generation {
+                inner,
+                _lease: self.clone(),
+            },
+        ))
     }
 
     /// Turns texts into vectors.
@@ -188,7 +210,12 @@ impl Lease {
     ///
     /// # Errors
     /// See [`Worker::tokenize`].
-    pub async fn tokenize(&self, text: String, add_special: bool, parse_special: bool) -> Result<Vec<Token>, Error> {
+    pub async fn tokenize(
+        &self,
+        text: String,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Token>, Error> {
         self.worker.tokenize(text, add_special, parse_special).await
     }
 

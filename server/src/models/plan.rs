@@ -51,6 +51,10 @@ const FREE_CACHE_BYTES: u64 = 256 << 20;
 /// And the share of the model's size that they may take beyond that, in percent.
 const CACHE_PERCENT: u64 = 15;
 
+/// Below this size of weights a second thread costs more than it brings: a step takes less time than the threads need to
+/// meet, and on a busy machine each meeting can take a scheduler's time slice.
+const ONE_THREAD_BYTES: u64 = 32 << 20;
+
 /// The weights' identity; `None` for models that nothing here can load.
 pub fn key(model: &Model) -> Option<Key> {
     match &model.weights {
@@ -68,45 +72,91 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
     let model = &want.model;
     let key = key(model).ok_or_else(|| {
         let format = &model.details.format;
-        Error::Unsupported(format!("\"{}\" is a {format} model, which cannot be run here", want.name))
+        Error::Unsupported(format!(
+            "\"{}\" is a {format} model, which cannot be run here",
+            want.name
+        ))
     })?;
     let (spec, slots) = match &model.weights {
-        Weights::Gguf { adapters, projectors, .. } if !adapters.is_empty() || !projectors.is_empty() => {
-            let what = if adapters.is_empty() { "a projector" } else { "an adapter" };
-            return Err(Error::Unsupported(format!("\"{}\" has {what}, which is not supported yet", want.name)));
+        Weights::Gguf {
+            adapters,
+            projectors,
+            ..
+        } if !adapters.is_empty() || !projectors.is_empty() => {
+            let what = if adapters.is_empty() {
+                "a projector"
+            } else {
+                "an adapter"
+            };
+            return Err(Error::Unsupported(format!(
+                "\"{}\" has {what}, which is not supported yet",
+                want.name
+            )));
         }
         Weights::Gguf { model: file, .. } => {
             let shape = Shape::read(store, &file.digest)?;
-            let wanted = want.options.context.unwrap_or(config.context).max(MIN_CONTEXT);
-            let context = shape.trained_context.map_or(wanted, |trained| wanted.min(trained));
-            let slots = config.parallel.unwrap_or_else(|| shape.auto_slots(context, file.size));
+            let wanted = want
+                .options
+                .context
+                .unwrap_or(config.context)
+                .max(MIN_CONTEXT);
+            let context = shape
+                .trained_context
+                .map_or(wanted, |trained| wanted.min(trained));
+            let slots = config
+                .parallel
+                .unwrap_or_else(|| shape.auto_slots(context, file.size));
             let spec = gguf::Spec {
                 model: file.path.clone(),
                 context,
                 slots,
                 batch: want.options.batch.unwrap_or(DEFAULT_BATCH),
-                threads: want.options.threads.unwrap_or(0),
+                threads: want
+                    .options
+                    .threads
+                    .unwrap_or_else(|| auto_threads(file.size)),
                 use_mmap: want.options.use_mmap,
                 cache_type: config.cache_type,
                 flash_attention: config.flash_attention,
             };
             (Spec::Gguf(spec), slots)
         }
-        Weights::Onnx { graph, graph_name, files } => {
+        Weights::Onnx {
+            graph,
+            graph_name,
+            files,
+        } => {
             let library = onnx::library::find(config.ort_library.as_deref())
                 .map_err(|missing| Error::LoadFailed(missing.to_string()))?;
             let spec = onnx::Spec {
                 graph: graph.path.clone(),
                 graph_name: graph_name.as_str().to_owned(),
-                files: files.iter().map(|(name, file)| (name.as_str().to_owned(), file.path.clone())).collect(),
-                threads: want.options.threads.unwrap_or(0),
+                files: files
+                    .iter()
+                    .map(|(name, file)| (name.as_str().to_owned(), file.path.clone()))
+                    .collect(),
+                threads: want
+                    .options
+                    .threads
+                    .unwrap_or_else(|| auto_threads(model.size)),
                 library,
             };
             (Spec::Onnx(spec), 1)
         }
         Weights::Other => unreachable!("it has no key"),
     };
-    Ok(Plan { key, label: want.name.to_string(), model: Arc::clone(model), spec, slots })
+    Ok(Plan {
+        key,
+        label: want.name.to_string(),
+        model: Arc::clone(model),
+        spec,
+        slots,
+    })
+}
+
+/// Threads for weights of this size; 0 leaves the choice to the engine.
+fn auto_threads(bytes: u64) -> u32 {
+    u32::from(bytes < ONE_THREAD_BYTES)
 }
 
 /// The numbers of a GGUF model that decide what its caches cost.
@@ -141,8 +191,13 @@ impl Shape {
     /// As many sequences as their caches have room for, a power of two.
     fn auto_slots(&self, context: u32, file_bytes: u64) -> u32 {
         let budget = FREE_CACHE_BYTES + file_bytes / 100 * CACHE_PERCENT;
-        let one = self.cache_bytes_per_token.saturating_mul(context.into()).max(1);
-        let affordable = u32::try_from(budget / one).unwrap_or(u32::MAX).clamp(1, MAX_AUTO_SLOTS);
+        let one = self
+            .cache_bytes_per_token
+            .saturating_mul(context.into())
+            .max(1);
+        let affordable = u32::try_from(budget / one)
+            .unwrap_or(u32::MAX)
+            .clamp(1, MAX_AUTO_SLOTS);
         1 << affordable.ilog2()
     }
 }
@@ -154,7 +209,10 @@ mod tests {
     #[test]
     fn slots_follow_the_cost_of_their_caches() {
         let check = |cache_bytes_per_token, context, file_bytes, expected| {
-            let shape = Shape { trained_context: None, cache_bytes_per_token };
+            let shape = Shape {
+                trained_context: None,
+                cache_bytes_per_token,
+            };
             assert_eq!(shape.auto_slots(context, file_bytes), expected);
         };
         check(2 << 10, 4096, 4 << 20, 8); // a tiny model

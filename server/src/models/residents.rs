@@ -96,7 +96,11 @@ impl Residents {
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(id) = self.try_take(plan, name, keep_alive) {
-                return Ok(Seat { residents: Arc::clone(self), key: plan.key.clone(), id });
+                return Ok(Seat {
+                    residents: Arc::clone(self),
+                    key: plan.key.clone(),
+                    id,
+                });
             }
             if waiter.is_none() {
                 waiter = Some(self.wait_in_line()?);
@@ -108,15 +112,20 @@ impl Residents {
     /// Everything that is loaded.
     pub fn loaded(&self) -> Vec<Loaded> {
         let now = (Instant::now(), SystemTime::now());
-        self.table().values().filter_map(|resident| resident.describe(now)).collect()
+        self.table()
+            .values()
+            .filter_map(|resident| resident.describe(now))
+            .collect()
     }
 
     /// Name, size of files in bytes and process of every loaded model.
     pub fn processes(&self) -> Vec<(Name, u64, u32)> {
         let describe = |resident: &Resident| match &resident.state {
-            State::Ready(worker) if !worker.is_lost() => {
-                Some((resident.name.clone(), resident.model.size, worker.process_id()))
-            }
+            State::Ready(worker) if !worker.is_lost() => Some((
+                resident.name.clone(),
+                resident.model.size,
+                worker.process_id(),
+            )),
             _ => None,
         };
         self.table().values().filter_map(describe).collect()
@@ -125,7 +134,9 @@ impl Residents {
     /// Lets an entry go once its seats are free. False if there is none.
     pub fn unload(&self, key: &Key) -> bool {
         let mut table = self.table();
-        let Some(resident) = table.get_mut(key) else { return false };
+        let Some(resident) = table.get_mut(key) else {
+            return false;
+        };
         resident.leaving = true;
         if resident.seats == 0 {
             table.remove(key);
@@ -152,7 +163,9 @@ impl Residents {
         }
         if table.len() >= self.max_loaded {
             let idle = table.iter().filter(|(_, resident)| resident.seats == 0);
-            let oldest = idle.min_by_key(|(_, resident)| resident.idle_since).map(|(key, _)| key.clone())?;
+            let oldest = idle
+                .min_by_key(|(_, resident)| resident.idle_since)
+                .map(|(key, _)| key.clone())?;
             table.remove(&oldest);
         }
         let id = next_id();
@@ -207,14 +220,18 @@ impl Resident {
     }
 
     fn describe(&self, (now, clock): (Instant, SystemTime)) -> Option<Loaded> {
-        let State::Ready(worker) = &self.state else { return None };
+        let State::Ready(worker) = &self.state else {
+            return None;
+        };
         if worker.is_lost() {
             return None;
         }
         Some(Loaded {
             name: self.name.clone(),
             model: Arc::clone(&self.model),
-            expires_at: self.expires().and_then(|at| clock.checked_add(at.saturating_duration_since(now))),
+            expires_at: self
+                .expires()
+                .and_then(|at| clock.checked_add(at.saturating_duration_since(now))),
             forever: self.keep_alive == KeepAlive::Forever,
             context: worker.facts().context,
             size_bytes: memory::resident(worker.process_id()),
@@ -239,7 +256,10 @@ impl Seat {
         };
         let result = load.await;
         let mut table = self.residents.table();
-        if let Some(resident) = table.get_mut(&self.key).filter(|resident| resident.id == self.id) {
+        if let Some(resident) = table
+            .get_mut(&self.key)
+            .filter(|resident| resident.id == self.id)
+        {
             match &result {
                 Ok(worker) => resident.state = State::Ready(worker.clone()),
                 Err(_) => resident.state = State::Vacant,
@@ -253,7 +273,9 @@ impl Seat {
         F: Future<Output = Result<Worker, Error>> + Send + 'static,
     {
         let mut table = self.residents.table();
-        let resident = table.get_mut(&self.key).expect("an entry stays while a seat is taken");
+        let resident = table
+            .get_mut(&self.key)
+            .expect("an entry stays while a seat is taken");
         match &resident.state {
             State::Ready(worker) if !worker.is_lost() => return Ok(worker.clone()),
             State::Loading(load) => {
@@ -272,7 +294,12 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut table = self.residents.table();
-        let Some(resident) = table.get_mut(&self.key).filter(|resident| resident.id == self.id) else { return };
+        let Some(resident) = table
+            .get_mut(&self.key)
+            .filter(|resident| resident.id == self.id)
+        else {
+            return;
+        };
         resident.seats -= 1;
         if resident.seats > 0 {
             return;
@@ -299,13 +326,17 @@ impl Drop for Waiter<'_> {
 /// Ends models that have been idle for long enough, as long as anybody else uses the table.
 async fn expire(residents: Weak<Residents>) {
     loop {
-        let Some(table) = residents.upgrade() else { return };
+        let Some(table) = residents.upgrade() else {
+            return;
+        };
         let changed = table.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
         let next = table.expire();
         // An hour is short enough to notice that the table is gone.
-        let wait = next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+        let wait = next.map_or(Duration::from_secs(3600), |at| {
+            at.saturating_duration_since(Instant::now())
+        });
         tokio::select! {
             () = changed => {}
             () = tokio::time::sleep(wait) => {}

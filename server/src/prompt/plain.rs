@@ -44,10 +44,7 @@ mod tests {
     #[test]
     fn prints_the_turns_and_nothing_else() {
         check(&[("user", "Once upon a time")], "Once upon a time");
-        check(
-            &[("system", "Be brief."), ("user", "2+2=")],
-            "2+2=",
-        );
+        check(&[("system", "Be brief."), ("user", "2+2=")], "2+2=");
         check(
             &[("user", "2+2="), ("assistant", "4\n"), ("user", "3+3=")],
             "2+2=4\n3+3=",

@@ -86,7 +86,11 @@ mod tests {
     #[test]
     fn capabilities_follow_the_words_of_the_template() {
         let check = |template: &str, tools, thinking| {
-            assert_eq!(capabilities(template), Capabilities { tools, thinking }, "{template}");
+            assert_eq!(
+                capabilities(template),
+                Capabilities { tools, thinking },
+                "{template}"
+            );
         };
         check("", false, false);
         check("{{ messages[0].content }}", false, false);
@@ -96,7 +100,11 @@ mod tests {
         check("<think>", false, false);
         check("{{ content.split('</think>')[-1] }}", false, true);
         check("{{ content.split(\"</think>\")[-1] }}", false, true);
-        check("{{ content.split('</think>')[-1] }}{{ message.reasoning_content }}", false, false);
+        check(
+            "{{ content.split('</think>')[-1] }}{{ message.reasoning_content }}",
+            false,
+            false,
+        );
     }
 
     #[test]

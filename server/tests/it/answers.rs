@@ -10,8 +10,16 @@ const QUESTION: &str = "What is the capital of France?";
 /// Compares a reply with its snapshot, but for what differs from run to run or from model to model.
 fn check_shape(name: &str, reply: &Value) {
     let fields = [
-        "created_at", "response", "content", "context", "total_duration", "load_duration", "prompt_eval_count",
-        "prompt_eval_duration", "eval_count", "eval_duration",
+        "created_at",
+        "response",
+        "content",
+        "context",
+        "total_duration",
+        "load_duration",
+        "prompt_eval_count",
+        "prompt_eval_duration",
+        "eval_count",
+        "eval_duration",
     ];
     assert_json_snapshot!(name, redacted(reply, &fields));
 }
@@ -19,7 +27,12 @@ fn check_shape(name: &str, reply: &Value) {
 /// The fields that every complete answer measures.
 fn check_metrics(last: &Value) {
     for field in [
-        "total_duration", "load_duration", "prompt_eval_count", "prompt_eval_duration", "eval_count", "eval_duration",
+        "total_duration",
+        "load_duration",
+        "prompt_eval_count",
+        "prompt_eval_duration",
+        "eval_count",
+        "eval_duration",
     ] {
         assert!(last[field].as_u64().unwrap() > 0, "{field}: {last}");
     }
@@ -27,7 +40,10 @@ fn check_metrics(last: &Value) {
 
 /// The parts of a field of all lines, put together.
 fn joined(lines: &[Value], part: impl Fn(&Value) -> &Value) -> String {
-    lines.iter().filter_map(|line| part(line).as_str()).collect()
+    lines
+        .iter()
+        .filter_map(|line| part(line).as_str())
+        .collect()
 }
 
 /// A stream's lines are all unfinished but the last.
@@ -35,7 +51,10 @@ fn check_stream(lines: &[Value]) {
     let (last, before) = lines.split_last().unwrap();
     assert!(before.len() > 1, "{lines:?}");
     assert!(before.iter().all(|line| line["done"] == false), "{lines:?}");
-    assert_eq!((&last["done"], &last["done_reason"]), (&json!(true), &json!("stop")));
+    assert_eq!(
+        (&last["done"], &last["done_reason"]),
+        (&json!(true), &json!("stop"))
+    );
     check_metrics(last);
 }
 
@@ -46,7 +65,10 @@ async fn generate_answers_whole_and_in_pieces() {
     let mut whole = body.clone();
     whole["stream"] = json!(false);
     let whole = server.post("/api/generate", whole).await.json();
-    assert!(whole["response"].as_str().unwrap().contains("Paris"), "{whole}");
+    assert!(
+        whole["response"].as_str().unwrap().contains("Paris"),
+        "{whole}"
+    );
     assert!(!whole["context"].as_array().unwrap().is_empty());
     check_metrics(&whole);
     check_shape("generate", &whole);
@@ -71,13 +93,22 @@ async fn chat_answers_whole_and_in_pieces() {
     let mut whole = body.clone();
     whole["stream"] = json!(false);
     let whole = server.post("/api/chat", whole).await.json();
-    assert!(whole["message"]["content"].as_str().unwrap().contains("Paris"), "{whole}");
+    assert!(
+        whole["message"]["content"]
+            .as_str()
+            .unwrap()
+            .contains("Paris"),
+        "{whole}"
+    );
     check_metrics(&whole);
     check_shape("chat", &whole);
 
     let lines = server.post("/api/chat", body).await.lines();
     check_stream(&lines);
-    assert_eq!(joined(&lines, |line| &line["message"]["content"]), whole["message"]["content"]);
+    assert_eq!(
+        joined(&lines, |line| &line["message"]["content"]),
+        whole["message"]["content"]
+    );
     check_shape("chat_piece", &lines[0]);
     check_shape("chat_end", lines.last().unwrap());
 }
@@ -94,7 +125,13 @@ async fn a_conversation_is_remembered() {
         "model": "tiny", "messages": messages, "stream": false, "think": false, "options": {"temperature": 0, "num_predict": 200},
     });
     let reply = server.post("/api/chat", body).await.json();
-    assert!(reply["message"]["content"].as_str().unwrap().contains("Berlin"), "{reply}");
+    assert!(
+        reply["message"]["content"]
+            .as_str()
+            .unwrap()
+            .contains("Berlin"),
+        "{reply}"
+    );
 }
 
 #[tokio::test]
@@ -109,7 +146,10 @@ async fn context_carries_a_generation_on() {
     };
     let first = ask(QUESTION, Value::Null).await;
     let second = ask("And of Germany?", first["context"].clone()).await;
-    assert!(second["response"].as_str().unwrap().contains("Berlin"), "{second}");
+    assert!(
+        second["response"].as_str().unwrap().contains("Berlin"),
+        "{second}"
+    );
     assert!(second["prompt_eval_count"].as_u64() > first["prompt_eval_count"].as_u64());
 }
 
@@ -121,18 +161,36 @@ async fn models_are_loaded_and_unloaded_on_request() {
         ps["models"].as_array().unwrap().clone()
     };
     assert!(running().await.is_empty());
-    let load = server.post("/api/generate", json!({"model": "tiny", "keep_alive": -1})).await.json();
+    let load = server
+        .post("/api/generate", json!({"model": "tiny", "keep_alive": -1}))
+        .await
+        .json();
     check_shape("generate_load", &load);
     let models = running().await;
-    assert_json_snapshot!("ps", redacted(&json!(models), &["size", "digest", "expires_at"]));
+    assert_json_snapshot!(
+        "ps",
+        redacted(&json!(models), &["size", "digest", "expires_at"])
+    );
     assert!(models[0]["expires_at"].as_str().unwrap() > "2200", "never");
 
-    let load = server.post("/api/chat", json!({"model": "tiny"})).await.json();
+    let load = server
+        .post("/api/chat", json!({"model": "tiny"}))
+        .await
+        .json();
     check_shape("chat_load", &load);
-    let unload = server.post("/api/chat", json!({"model": "tiny", "keep_alive": 0})).await.json();
+    let unload = server
+        .post("/api/chat", json!({"model": "tiny", "keep_alive": 0}))
+        .await
+        .json();
     check_shape("chat_unload", &unload);
     assert!(running().await.is_empty());
-    let unload = server.post("/api/generate", json!({"model": "tiny", "keep_alive": "0s"})).await.json();
+    let unload = server
+        .post(
+            "/api/generate",
+            json!({"model": "tiny", "keep_alive": "0s"}),
+        )
+        .await
+        .json();
     check_shape("generate_unload", &unload);
 }
 
@@ -144,7 +202,10 @@ async fn tokens_are_counted_and_their_probabilities_told() {
         "top_logprobs": 3, "options": {"temperature": 0, "num_predict": 5},
     });
     let reply = server.post("/api/generate", body.clone()).await.json();
-    assert_eq!((&reply["done_reason"], &reply["eval_count"]), (&json!("length"), &json!(5)));
+    assert_eq!(
+        (&reply["done_reason"], &reply["eval_count"]),
+        (&json!("length"), &json!(5))
+    );
     let logprobs = reply["logprobs"].as_array().unwrap();
     assert_eq!(logprobs.len(), 5);
     let mut text = Vec::new();
@@ -154,15 +215,27 @@ async fn tokens_are_counted_and_their_probabilities_told() {
         // Greedy: the chosen token is the best one.
         assert_eq!(top[0]["token"], logprob["token"]);
         assert!(logprob["logprob"].as_f64().unwrap() <= 0.0);
-        text.extend(logprob["bytes"].as_array().unwrap().iter().map(|byte| byte.as_u64().unwrap() as u8));
+        text.extend(
+            logprob["bytes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|byte| byte.as_u64().unwrap() as u8),
+        );
     }
-    assert_eq!(String::from_utf8(text).unwrap().trim(), reply["response"].as_str().unwrap().trim());
+    assert_eq!(
+        String::from_utf8(text).unwrap().trim(),
+        reply["response"].as_str().unwrap().trim()
+    );
 
     let mut chat = body;
     chat["messages"] = json!([{"role": "user", "content": "Why is the sky blue?"}]);
     chat["stream"] = json!(true);
     let lines = server.post("/api/chat", chat).await.lines();
-    let told: usize = lines.iter().filter_map(|line| Some(line["logprobs"].as_array()?.len())).sum();
+    let told: usize = lines
+        .iter()
+        .filter_map(|line| Some(line["logprobs"].as_array()?.len()))
+        .sum();
     assert_eq!(told, 5);
 }
 
@@ -182,10 +255,18 @@ async fn thoughts_are_kept_apart() {
         let thinking = joined(&lines, |line| &line["message"]["thinking"]);
         let content = joined(&lines, |line| &line["message"]["content"]);
         assert!(!thinking.trim().is_empty(), "{lines:?}");
-        assert!(!content.trim().is_empty() && !content.contains("think>"), "{content}");
+        assert!(
+            !content.trim().is_empty() && !content.contains("think>"),
+            "{content}"
+        );
     }
     let lines = chat(json!(false)).await;
-    assert!(lines.iter().all(|line| line["message"].get("thinking").is_none()), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["message"].get("thinking").is_none()),
+        "{lines:?}"
+    );
     let body = json!({
         "model": "tiny", "prompt": QUESTION, "think": true, "stream": false, "options": {"temperature": 0, "num_predict": 200},
     });
@@ -209,19 +290,35 @@ async fn tools_are_called_with_objects() {
         }}],
     });
     let lines = server.post("/api/chat", body.clone()).await.lines();
-    let call = |line: &Value| line["message"]["tool_calls"].as_array().map(|calls| calls[0].clone());
+    let call = |line: &Value| {
+        line["message"]["tool_calls"]
+            .as_array()
+            .map(|calls| calls[0].clone())
+    };
     let calls: Vec<Value> = lines.iter().filter_map(call).collect();
     assert_eq!(calls.len(), 1, "{lines:?}");
     assert_json_snapshot!("tool_call", redacted(&calls[0], &["id", "arguments"]));
-    assert!(calls[0]["function"]["arguments"]["city"].is_string(), "an object: {calls:?}");
+    assert!(
+        calls[0]["function"]["arguments"]["city"].is_string(),
+        "an object: {calls:?}"
+    );
     assert!(calls[0]["id"].as_str().unwrap().starts_with("call_"));
-    assert_eq!(joined(&lines, |line| &line["message"]["content"]).trim(), "");
+    assert_eq!(
+        joined(&lines, |line| &line["message"]["content"]).trim(),
+        ""
+    );
     assert_eq!(lines.last().unwrap()["done_reason"], "stop");
-    assert!(call(&lines[lines.len() - 1]).is_none(), "told as soon as it is known");
+    assert!(
+        call(&lines[lines.len() - 1]).is_none(),
+        "told as soon as it is known"
+    );
     let mut whole = body;
     whole["stream"] = json!(false);
     let whole = server.post("/api/chat", whole).await.json();
-    assert_eq!(whole["message"]["tool_calls"][0]["function"], calls[0]["function"]);
+    assert_eq!(
+        whole["message"]["tool_calls"][0]["function"],
+        calls[0]["function"]
+    );
 }
 
 #[tokio::test]
@@ -232,16 +329,28 @@ async fn prompts_can_be_looked_at_and_given_raw() {
         body["_debug_render_only"] = json!(true);
         let reply = server.post(path, body).await.json();
         assert_eq!(reply["done"], false);
-        reply["_debug_info"]["rendered_template"].as_str().unwrap().to_owned()
+        reply["_debug_info"]["rendered_template"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     let end = "<|im_start|>assistant\n<think>\n\n</think>\n\n";
-    let expected = format!("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n{end}");
+    let expected =
+        format!("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n{end}");
     let generate = json!({"prompt": "Hi", "system": "Be brief.", "think": false});
     assert_eq!(ask("/api/generate", generate).await, expected);
-    let messages = json!([{"role": "system", "content": "Be brief."}, {"role": "User", "content": "Hi"}]);
-    assert_eq!(ask("/api/chat", json!({"messages": messages, "think": false})).await, expected);
-    assert_eq!(ask("/api/generate", json!({"prompt": "Hi", "raw": true})).await, "Hi");
-    let begun = json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, "}]);
+    let messages =
+        json!([{"role": "system", "content": "Be brief."}, {"role": "User", "content": "Hi"}]);
+    assert_eq!(
+        ask("/api/chat", json!({"messages": messages, "think": false})).await,
+        expected
+    );
+    assert_eq!(
+        ask("/api/generate", json!({"prompt": "Hi", "raw": true})).await,
+        "Hi"
+    );
+    let begun =
+        json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, "}]);
     let prompt = ask("/api/chat", json!({"messages": begun, "think": false})).await;
     assert!(prompt.ends_with(&format!("{end}Hello, ")), "{prompt}");
 
@@ -255,7 +364,9 @@ async fn old_messages_make_room_for_new_ones() {
     let server = Server::start().await;
     let mut messages = vec![json!({"role": "system", "content": "Stay polite."})];
     for number in 0..40 {
-        messages.push(json!({"role": "user", "content": format!("Please remember the number {number}.")}));
+        messages.push(
+            json!({"role": "user", "content": format!("Please remember the number {number}.")}),
+        );
         messages.push(json!({"role": "assistant", "content": format!("I will remember the number {number}.")}));
     }
     messages.push(json!({"role": "user", "content": QUESTION}));
@@ -265,8 +376,14 @@ async fn old_messages_make_room_for_new_ones() {
     });
     let reply = server.post("/api/chat", body.clone()).await.json();
     let prompt = reply["_debug_info"]["rendered_template"].as_str().unwrap();
-    assert!(prompt.contains("Stay polite.") && prompt.contains(QUESTION), "{prompt}");
-    assert!(!prompt.contains("number 0.") && prompt.contains("number 39."), "{prompt}");
+    assert!(
+        prompt.contains("Stay polite.") && prompt.contains(QUESTION),
+        "{prompt}"
+    );
+    assert!(
+        !prompt.contains("number 0.") && prompt.contains("number 39."),
+        "{prompt}"
+    );
 
     let mut answered = body.clone();
     answered["_debug_render_only"] = json!(false);
@@ -275,7 +392,10 @@ async fn old_messages_make_room_for_new_ones() {
     answered["truncate"] = json!(false);
     let (status, text) = server.post("/api/chat", answered).await.error();
     assert_eq!(status, 400);
-    assert!(text.contains("context") && text.contains("length"), "{text}");
+    assert!(
+        text.contains("context") && text.contains("length"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -284,11 +404,16 @@ async fn a_caller_who_leaves_frees_the_slot() {
     let endless = json!({
         "model": "tiny", "prompt": "Once", "raw": true, "options": {"num_predict": 40_000, "temperature": 1.5, "seed": 1},
     });
-    let request = server.request(reqwest::Method::POST, "/api/generate").body(endless.to_string());
+    let request = server
+        .request(reqwest::Method::POST, "/api/generate")
+        .body(endless.to_string());
     let mut response = request.send().await.unwrap();
     assert!(response.chunk().await.unwrap().is_some());
     drop(response);
     let body = json!({"model": "tiny", "prompt": QUESTION, "think": false, "stream": false, "options": {"temperature": 0, "num_predict": 200}});
     let reply = server.post("/api/generate", body).await.json();
-    assert!(reply["response"].as_str().unwrap().contains("Paris"), "{reply}");
+    assert!(
+        reply["response"].as_str().unwrap().contains("Paris"),
+        "{reply}"
+    );
 }

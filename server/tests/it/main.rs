@@ -3,8 +3,10 @@
 
 mod answers;
 mod catalog;
+mod gguf;
 mod http;
 mod server;
 mod support;
+mod tidy;
 mod vectors;
 mod worker;

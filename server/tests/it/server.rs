@@ -82,7 +82,8 @@ impl Server {
 
     /// A request to be adorned and sent.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("http://{}{path}", self.address))
+        self.client
+            .request(method, format!("http://{}{path}", self.address))
     }
 
     /// GETs a path.
@@ -118,7 +119,9 @@ impl Reply {
         let content_type = response.headers().get("content-type");
         Self {
             status: response.status(),
-            content_type: content_type.map_or("", |kind| kind.to_str().unwrap()).to_owned(),
+            content_type: content_type
+                .map_or("", |kind| kind.to_str().unwrap())
+                .to_owned(),
             text: response.text().await.unwrap(),
         }
     }
@@ -126,7 +129,10 @@ impl Reply {
     /// The body as one JSON value of a reply that must be a success.
     pub fn json(&self) -> Value {
         assert_eq!(self.status, 200, "{self:?}");
-        assert_eq!(self.content_type, "application/json; charset=utf-8", "{self:?}");
+        assert_eq!(
+            self.content_type, "application/json; charset=utf-8",
+            "{self:?}"
+        );
         serde_json::from_str(&self.text).unwrap()
     }
 
@@ -134,16 +140,28 @@ impl Reply {
     pub fn lines(&self) -> Vec<Value> {
         assert_eq!(self.status, 200, "{self:?}");
         assert_eq!(self.content_type, "application/x-ndjson", "{self:?}");
-        assert!(self.text.ends_with('\n') && !self.text.contains("\n\n"), "{self:?}");
-        self.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        assert!(
+            self.text.ends_with('\n') && !self.text.contains("\n\n"),
+            "{self:?}"
+        );
+        self.text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// Status and error text of a refusal in Ollama's shape.
     pub fn error(&self) -> (u16, String) {
-        assert_eq!(self.content_type, "application/json; charset=utf-8", "{self:?}");
+        assert_eq!(
+            self.content_type, "application/json; charset=utf-8",
+            "{self:?}"
+        );
         let body: Value = serde_json::from_str(&self.text).unwrap();
         assert_eq!(body.as_object().unwrap().len(), 1, "{self:?}");
-        (self.status.as_u16(), body["error"].as_str().unwrap().to_owned())
+        (
+            self.status.as_u16(),
+            body["error"].as_str().unwrap().to_owned(),
+        )
     }
 }
 
@@ -160,7 +178,11 @@ pub fn redacted(value: &Value, fields: &[&str]) -> Value {
         Value::Object(object) => {
             let entry = |(key, value): (&String, &Value)| {
                 let is_redacted = fields.contains(&key.as_str());
-                let value = if is_redacted { Value::from(format!("[{key}]")) } else { redacted(value, fields) };
+                let value = if is_redacted {
+                    Value::from(format!("[{key}]"))
+                } else {
+                    redacted(value, fields)
+                };
                 (key.clone(), value)
             };
             Value::Object(object.iter().map(entry).collect())

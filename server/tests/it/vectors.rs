@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 use crate::server::{Server, redacted};
 
 fn vector(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|number| number.as_f64().unwrap())
+        .collect()
 }
 
 fn cosine(a: &[f64], b: &[f64]) -> f64 {
@@ -21,13 +26,25 @@ async fn texts_become_vectors_in_their_order() {
         let body = json!({"model": "tiny-embed", "input": input, "options": {"tfs_z": null, "mirostat": null}});
         server.post("/api/embed", body).await.json()
     };
-    let texts = ["How do I reset my password?", "What is the capital of France?", ""];
+    let texts = [
+        "How do I reset my password?",
+        "What is the capital of France?",
+        "",
+    ];
     let reply = embed(json!(texts)).await;
-    let vectors: Vec<Vec<f64>> = reply["embeddings"].as_array().unwrap().iter().map(vector).collect();
+    let vectors: Vec<Vec<f64>> = reply["embeddings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(vector)
+        .collect();
     assert_eq!(vectors.len(), 3);
     for (text, expected) in texts.iter().zip(&vectors).take(2) {
         let alone = embed(json!(text)).await;
-        assert!(cosine(&vector(&alone["embeddings"][0]), expected) > 0.9999, "{text}");
+        assert!(
+            cosine(&vector(&alone["embeddings"][0]), expected) > 0.9999,
+            "{text}"
+        );
     }
     let length: f64 = vectors[0].iter().map(|value| value * value).sum();
     assert!((length - 1.0).abs() < 1e-4, "{length}");
@@ -35,10 +52,18 @@ async fn texts_become_vectors_in_their_order() {
     for field in ["total_duration", "load_duration", "prompt_eval_count"] {
         assert!(reply[field].as_u64().unwrap() > 0, "{field}");
     }
-    let fields = ["embeddings", "total_duration", "load_duration", "prompt_eval_count"];
+    let fields = [
+        "embeddings",
+        "total_duration",
+        "load_duration",
+        "prompt_eval_count",
+    ];
     assert_json_snapshot!("embed", redacted(&reply, &fields));
     for nothing in [Value::Null, json!(""), json!([])] {
-        assert_eq!(embed(nothing).await, json!({"model": "tiny-embed", "embeddings": []}));
+        assert_eq!(
+            embed(nothing).await,
+            json!({"model": "tiny-embed", "embeddings": []})
+        );
     }
 }
 
@@ -62,7 +87,9 @@ async fn long_texts_are_cut_or_refused() {
     let long = "word ".repeat(2_000);
     let embed = async |more: Value| {
         let mut body = json!({"model": "tiny-embed", "input": long});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         server.post("/api/embed", body).await
     };
     let cut = embed(json!({})).await.json();
@@ -70,19 +97,40 @@ async fn long_texts_are_cut_or_refused() {
     let limited = embed(json!({"options": {"num_ctx": 16}})).await.json();
     assert!(limited["prompt_eval_count"].as_u64().unwrap() <= 16);
     let too_long = "the input length exceeds the context length";
-    assert_eq!(embed(json!({"truncate": false})).await.error(), (400, too_long.to_owned()));
+    assert_eq!(
+        embed(json!({"truncate": false})).await.error(),
+        (400, too_long.to_owned())
+    );
     let body = json!({"model": "tiny-embed", "prompt": long});
-    assert_eq!(server.post("/api/embeddings", body).await.error(), (500, too_long.to_owned()));
+    assert_eq!(
+        server.post("/api/embeddings", body).await.error(),
+        (500, too_long.to_owned())
+    );
 }
 
 #[tokio::test]
 async fn the_old_route_gives_one_vector() {
     let server = Server::start().await;
     let text = "How do I reset my password?";
-    let old = server.post("/api/embeddings", json!({"model": "tiny-embed", "prompt": text})).await.json();
-    let new = server.post("/api/embed", json!({"model": "tiny-embed", "input": text})).await.json();
+    let old = server
+        .post(
+            "/api/embeddings",
+            json!({"model": "tiny-embed", "prompt": text}),
+        )
+        .await
+        .json();
+    let new = server
+        .post("/api/embed", json!({"model": "tiny-embed", "input": text}))
+        .await
+        .json();
     assert!(cosine(&vector(&old["embedding"]), &vector(&new["embeddings"][0])) > 0.9999);
-    let empty = server.post("/api/embeddings", json!({"model": "tiny-embed", "prompt": ""})).await.json();
+    let empty = server
+        .post(
+            "/api/embeddings",
+            json!({"model": "tiny-embed", "prompt": ""}),
+        )
+        .await
+        .json();
     assert_eq!(empty, json!({"embedding": []}));
 }
 
@@ -98,20 +146,47 @@ async fn texts_are_classified() {
     let good = "You should get this atmosphere, it is terrific.";
     let reply = classify(json!({"input": [bad, good]})).await;
     let results = reply["results"].as_array().unwrap().clone();
-    assert_eq!((&results[0][0]["label"], &results[1][0]["label"]), (&json!("negative"), &json!("positive")));
+    assert_eq!(
+        (&results[0][0]["label"], &results[1][0]["label"]),
+        (&json!("negative"), &json!("positive"))
+    );
     for result in &results {
-        let scores: Vec<f64> = result.as_array().unwrap().iter().map(|label| label["score"].as_f64().unwrap()).collect();
+        let scores: Vec<f64> = result
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|label| label["score"].as_f64().unwrap())
+            .collect();
         assert_eq!(scores.len(), 3);
-        assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-4, "{scores:?}");
+        assert!(
+            (scores.iter().sum::<f64>() - 1.0).abs() < 1e-4,
+            "{scores:?}"
+        );
         assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
     }
-    let fields = ["results", "total_duration", "load_duration", "prompt_eval_count"];
+    let fields = [
+        "results",
+        "total_duration",
+        "load_duration",
+        "prompt_eval_count",
+    ];
     assert_json_snapshot!("classify", redacted(&reply, &fields));
-    for one in [json!({"text": bad, "top_k": 1}), json!({"texts": [bad], "top_k": 1})] {
-        assert_eq!(classify(one).await["results"][0].as_array().unwrap().len(), 1);
+    for one in [
+        json!({"text": bad, "top_k": 1}),
+        json!({"texts": [bad], "top_k": 1}),
+    ] {
+        assert_eq!(
+            classify(one).await["results"][0].as_array().unwrap().len(),
+            1
+        );
     }
     let raw = classify(json!({"input": bad, "raw_scores": true})).await;
-    let sum: f64 = raw["results"][0].as_array().unwrap().iter().map(|label| label["score"].as_f64().unwrap()).sum();
+    let sum: f64 = raw["results"][0]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|label| label["score"].as_f64().unwrap())
+        .sum();
     assert!((sum - 1.0).abs() > 1e-3, "logits, not probabilities: {raw}");
     assert_eq!(classify(json!({"input": []})).await["results"], json!([]));
 }

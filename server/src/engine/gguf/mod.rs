@@ -1,10 +1,23 @@
 //! GGUF models through llama.cpp.
+//!
+//! [`load`] makes a model and a context, [`sequences`] is the engine port on them, [`sampling`] chooses tokens and
+//! [`vocabulary`] turns text into tokens and back. `llama-cpp-2` is used wherever it can be; [`ffi`] holds the rest.
+//! Nothing here knows jobs, queues or who asked.
+
+mod complaints;
+mod ffi;
+mod load;
+mod processors;
+mod sampling;
+mod sequences;
+mod vocabulary;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
+use crate::inference::generate::{self, Engine};
 use crate::inference::{Error, Inbox, Outbox};
 
 /// A GGUF model and how to load it.
@@ -50,8 +63,22 @@ pub fn serve(
     outbox: &mut dyn Outbox,
     ready: &mut dyn FnMut(Facts),
 ) -> Result<(), Error> {
-    let _ = (spec, inbox, outbox, ready);
-    Err(Error::LoadFailed(
-        "GGUF models cannot be loaded by this build".into(),
-    ))
+    with_engine(spec, |engine, facts| {
+        ready(facts);
+        generate::run(engine, inbox, outbox);
+    })
+}
+
+/// Loads the model and lends the engine to `body`. It is lent because the context borrows the model.
+///
+/// # Errors
+/// [`Error::LoadFailed`], saying why llama.cpp or this engine refused the model; `body` was not called then.
+pub fn with_engine<T>(
+    spec: &Spec,
+    body: impl FnOnce(&mut dyn Engine, Facts) -> T,
+) -> Result<T, Error> {
+    let backend = load::backend();
+    let model = load::model(backend, spec)?;
+    let (mut sequences, facts) = load::sequences(backend, &model, spec)?;
+    Ok(body(&mut sequences, facts))
 }

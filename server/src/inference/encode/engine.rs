@@ -14,9 +14,20 @@ pub enum Head {
     Labels {
         /// Label names by output index.
         names: Vec<String>,
-        /// Whether labels exclude each other (softmax) or not (sigmoid).
-        exclusive: bool,
+        /// What turns logits into scores.
+        activation: Activation,
     },
+}
+
+/// What turns a classifier's logits into scores.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Activation {
+    /// Labels exclude each other: their scores sum to 1.
+    Softmax,
+    /// Labels are independent: each score is between 0 and 1.
+    Sigmoid,
+    /// The logit is the score (regression, and rerankers trained that way).
+    Identity,
 }
 
 /// A text as the model sees it.
@@ -38,23 +49,37 @@ pub trait Encoder {
     /// Longest input in tokens, special tokens included.
     fn max_tokens(&self) -> u32;
 
+    /// Whether a text's result is the same among batch mates as alone, beyond rounding. Where it is not (activations
+    /// quantised per tensor, a batch dimension fixed to 1), texts are computed one at a time.
+    fn batches(&self) -> bool;
+
     /// Text to tokens, cut so that at most `max_tokens` remain, special tokens included.
     ///
     /// # Errors
-    /// [`Error::NothingLeft`] if the limit leaves no room beside the special tokens; [`Error::InvalidJob`] for text that
-    /// the tokenizer refuses.
+    /// [`Error::NothingLeft`] if the text must be cut and the limit leaves no room beside the special tokens;
+    /// [`Error::InvalidJob`] for text that the tokenizer refuses.
     fn tokenize(&self, text: &str, max_tokens: u32) -> Result<Tokenized, Error>;
 
-    /// Computes a batch: for each text, in order, its pooled vector (as the model gives it, not normalised) or its logits.
-    /// The result of a text does not depend on its batch mates beyond rounding.
+    /// Text to tokens without any limit, for `Tokenize`.
     ///
     /// # Errors
-    /// [`Error::Engine`] when the computation failed.
-    fn encode(&mut self, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error>;
+    /// [`Error::InvalidJob`] for text that the tokenizer refuses.
+    fn tokens(
+        &mut self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Token>, Error>;
 
     /// Token ids to text, for `Detokenize`.
     ///
     /// # Errors
     /// [`Error::InvalidJob`] for ids outside the vocabulary.
     fn detokenize(&self, tokens: &[Token]) -> Result<String, Error>;
+
+    /// Computes a batch: for each text, in order, its pooled vector (as the model gives it) or its logits.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when the computation failed.
+    fn encode(&mut self, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error>;
 }

@@ -1,13 +1,22 @@
 //! Encoding: texts to vectors or to label scores, many texts at a time.
+//!
+//! `batch` decides which texts are computed together, an [`Encoder`] computes them, `score` turns outputs into
+//! answers, `task` keeps one job's state, and `run` joins them.
 
 mod batch;
 mod engine;
 mod run;
+mod score;
+mod task;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::engine::{Encoder, Head, Tokenized};
+pub use self::batch::BATCH_TEXTS;
+pub use self::engine::{Activation, Encoder, Head, Tokenized};
 pub use self::run::run;
+pub use self::score::normalize;
 use super::Error;
 
 /// Turn texts into vectors.

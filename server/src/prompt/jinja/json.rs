@@ -71,9 +71,11 @@ pub(super) fn to_value(value: &serde_json::Value) -> Value {
             .expect("a JSON number is one of these"),
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(items) => items.iter().map(to_value).collect(),
-        Json::Object(entries) => {
-            Value::from_pairs(entries.iter().map(|(key, value)| (key.as_str(), to_value(value))))
-        }
+        Json::Object(entries) => Value::from_pairs(
+            entries
+                .iter()
+                .map(|(key, value)| (key.as_str(), to_value(value))),
+        ),
     }
 }
 
@@ -92,7 +94,9 @@ impl Printer<'_> {
         }
         match value.kind() {
             ValueKind::None => self.text.push_str("null"),
-            ValueKind::Bool => self.text.push_str(if value.is_true() { "true" } else { "false" }),
+            ValueKind::Bool => self
+                .text
+                .push_str(if value.is_true() { "true" } else { "false" }),
             ValueKind::Number => self.text.push_str(&number(value)),
             ValueKind::String => self.string(value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
@@ -231,10 +235,26 @@ mod tests {
     #[test]
     fn prints_as_python_does() {
         let plain = Style::default();
-        check("{\"b\":[1,2.0],\"a\":{}}", &plain, r#"{"b": [1, 2.0], "a": {}}"#);
-        check("[1e100,1e-7,0.0001,123456789012345680.0]", &plain, "[1e+100, 1e-07, 0.0001, 1.2345678901234568e+17]");
-        check("[18446744073709551615,-9223372036854775808,-0.0]", &plain, "[18446744073709551615, -9223372036854775808, -0.0]");
-        check(r#""<é>&'\u0001\u007f\n\"\\""#, &plain, "\"<é>&'\\u0001\u{7f}\\n\\\"\\\\\"");
+        check(
+            "{\"b\":[1,2.0],\"a\":{}}",
+            &plain,
+            r#"{"b": [1, 2.0], "a": {}}"#,
+        );
+        check(
+            "[1e100,1e-7,0.0001,123456789012345680.0]",
+            &plain,
+            "[1e+100, 1e-07, 0.0001, 1.2345678901234568e+17]",
+        );
+        check(
+            "[18446744073709551615,-9223372036854775808,-0.0]",
+            &plain,
+            "[18446744073709551615, -9223372036854775808, -0.0]",
+        );
+        check(
+            r#""<é>&'\u0001\u007f\n\"\\""#,
+            &plain,
+            "\"<é>&'\\u0001\u{7f}\\n\\\"\\\\\"",
+        );
         check("[null,true,false,[]]", &plain, "[null, true, false, []]");
     }
 
@@ -245,12 +265,20 @@ mod tests {
             item_separator: ",".into(),
             ..Style::default()
         };
-        check("{\"a\":[1,2],\"b\":[]}", &indented, "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": []\n}");
+        check(
+            "{\"a\":[1,2],\"b\":[]}",
+            &indented,
+            "{\n  \"a\": [\n    1,\n    2\n  ],\n  \"b\": []\n}",
+        );
         let sorted = Style {
             sort_keys: true,
             ensure_ascii: true,
             ..Style::default()
         };
-        check("{\"b\":\"é😀\",\"a\":1}", &sorted, "{\"a\": 1, \"b\": \"\\u00e9\\ud83d\\ude00\"}");
+        check(
+            "{\"b\":\"é😀\",\"a\":1}",
+            &sorted,
+            "{\"a\": 1, \"b\": \"\\u00e9\\ud83d\\ude00\"}",
+        );
     }
 }

@@ -92,10 +92,7 @@ impl Template {
         wishes: &Wishes,
         conversation: &Conversation<'_>,
     ) -> Result<String, PromptError> {
-        let template = self
-            .environment
-            .get_template(NAME)
-            .expect("parse added it");
+        let template = self.environment.get_template(NAME).expect("parse added it");
         let mut prompt = Bounded::default();
         let context: Value = context::of(conversation, wishes);
         match template.render_captured_to(context, &mut prompt) {

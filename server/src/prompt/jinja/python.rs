@@ -99,7 +99,10 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
                 let (separator,): (&str,) = from_args(args)?;
                 let (before, after) = text.split_once(separator).unwrap_or((text, ""));
                 let found = &text[before.len()..text.len() - after.len()];
-                return Ok([before, found, after].into_iter().map(Value::from).collect());
+                return Ok([before, found, after]
+                    .into_iter()
+                    .map(Value::from)
+                    .collect());
             }
             "rsplit" => {
                 let (separator, splits): (&str, Option<usize>) = from_args(args)?;
@@ -124,9 +127,18 @@ mod tests {
         let check = |source: &str, expected: &str| {
             assert_eq!(without_generation_tags(source), expected);
         };
-        check("a{% generation %}b{% endgeneration %}c", "a{% if true %}b{% endif %}c");
-        check("{%- generation -%}{%+endgeneration%}", "{%- if true -%}{%+endif%}");
-        check("{% set generation = 1 %}{{ generation }}", "{% set generation = 1 %}{{ generation }}");
+        check(
+            "a{% generation %}b{% endgeneration %}c",
+            "a{% if true %}b{% endif %}c",
+        );
+        check(
+            "{%- generation -%}{%+endgeneration%}",
+            "{%- if true -%}{%+endif%}",
+        );
+        check(
+            "{% set generation = 1 %}{{ generation }}",
+            "{% set generation = 1 %}{{ generation }}",
+        );
         check("{% broken", "{% broken");
     }
 }

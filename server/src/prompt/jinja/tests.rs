@@ -142,7 +142,10 @@ fn failures_say_what_and_where() {
         panic!("it rendered");
     };
     assert!(words.contains("line 3"), "{words}");
-    assert!(matches!(render("{{ strftime_now('%') }}"), Err(PromptError::Render(_))));
+    assert!(matches!(
+        render("{{ strftime_now('%') }}"),
+        Err(PromptError::Render(_))
+    ));
 }
 
 #[test]
@@ -157,7 +160,8 @@ fn work_memory_and_nesting_are_bounded() {
             "{source}: {error:?}"
         );
     };
-    let forever = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
+    let forever =
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}";
     assert_eq!(render(forever), Err(PromptError::TooMuchWork));
     let long = "{% set text = 'x' * 1000000 %}{% for i in range(100) %}{{ text }}{% endfor %}";
     assert_eq!(
@@ -167,10 +171,18 @@ fn work_memory_and_nesting_are_bounded() {
         })
     );
     too_much("{{ 'x' * 1000000000000 }}");
-    too_much("{% set ns = namespace(x='xxxxxxxx') %}{% for i in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}");
-    too_much("{% set ns = namespace(x=[1]) %}{% for i in range(64) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}");
-    too_much("{% set ns = namespace(x=[1]) %}{% for i in range(64) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}");
-    too_much("{% set ns = namespace(x=[]) %}{% for i in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | tojson }}");
+    too_much(
+        "{% set ns = namespace(x='xxxxxxxx') %}{% for i in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+    );
+    too_much(
+        "{% set ns = namespace(x=[1]) %}{% for i in range(64) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+    );
+    too_much(
+        "{% set ns = namespace(x=[1]) %}{% for i in range(64) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
+    );
+    too_much(
+        "{% set ns = namespace(x=[]) %}{% for i in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+    );
     too_much("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}");
     too_much("{{ [1] | tojson(indent=1000000000000) | length / 0 }}");
     too_much("{{ '%999999999d' | format(1) }}");
@@ -180,9 +192,18 @@ fn work_memory_and_nesting_are_bounded() {
 
 #[test]
 fn a_template_sees_nothing_but_the_conversation() {
-    assert!(matches!(render("{% include '/etc/hostname' %}"), Err(PromptError::Render(_))));
-    assert!(matches!(render("{% extends 'base' %}"), Err(PromptError::Render(_))));
-    assert_eq!(render("{{ messages.__class__ }}{{ debug is defined }}").unwrap(), "False");
+    assert!(matches!(
+        render("{% include '/etc/hostname' %}"),
+        Err(PromptError::Render(_))
+    ));
+    assert!(matches!(
+        render("{% extends 'base' %}"),
+        Err(PromptError::Render(_))
+    ));
+    assert_eq!(
+        render("{{ messages.__class__ }}{{ debug is defined }}").unwrap(),
+        "False"
+    );
 }
 
 #[test]
@@ -197,6 +218,8 @@ fn a_thousand_messages_are_far_from_the_bounds() {
         });
     }
     let source = include_str!("../../../tests/prompt/templates/chatml_thinking.jinja");
-    let prompt = Template::parse(source).unwrap().render(&conversation(&messages, &[]));
+    let prompt = Template::parse(source)
+        .unwrap()
+        .render(&conversation(&messages, &[]));
     assert!(prompt.unwrap().len() > 900_000);
 }

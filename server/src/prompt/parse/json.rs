@@ -98,7 +98,9 @@ fn call(value: Value) -> Option<Called> {
         (None, Some(inner @ Value::Object(_))) => return call(inner),
         _ => return None,
     };
-    let given = fields.remove("arguments").or_else(|| fields.remove("parameters"));
+    let given = fields
+        .remove("arguments")
+        .or_else(|| fields.remove("parameters"));
     let arguments = match given.unwrap_or(Value::Null) {
         Value::Null => Value::Object(serde_json::Map::new()),
         Value::String(text) => serde_json::from_str(&text).ok()?,
@@ -139,12 +141,21 @@ mod tests {
             let expected = expected.map(|(name, arguments)| (name.into(), arguments.into()));
             assert_eq!(called, expected, "{text}");
         };
-        check(r#"{"name":"f","arguments":{"b":1,"a":2}}"#, Some(("f", r#"{"b":1,"a":2}"#)));
+        check(
+            r#"{"name":"f","arguments":{"b":1,"a":2}}"#,
+            Some(("f", r#"{"b":1,"a":2}"#)),
+        );
         check(r#"{"name":"f","parameters":{}}"#, Some(("f", "{}")));
-        check(r#"{"name":"f","arguments":"{\"a\":1}"}"#, Some(("f", r#"{"a":1}"#)));
+        check(
+            r#"{"name":"f","arguments":"{\"a\":1}"}"#,
+            Some(("f", r#"{"a":1}"#)),
+        );
         check(r#"{"name":"f"}"#, Some(("f", "{}")));
         check(r#"{"function":"f","parameters":{}}"#, Some(("f", "{}")));
-        check(r#"{"type":"function","function":{"name":"f","arguments":{}}}"#, Some(("f", "{}")));
+        check(
+            r#"{"type":"function","function":{"name":"f","arguments":{}}}"#,
+            Some(("f", "{}")),
+        );
         check(r#"[{"name":"f","arguments":null}]"#, Some(("f", "{}")));
         check(r#"{"name":"f","arguments":[1]}"#, None);
         check(r#"{"name":"f","arguments":"{"}"#, None);

@@ -80,7 +80,11 @@ fn read<'a>(setting: &Setting, pieces: impl IntoIterator<Item = &'a str>) -> See
             Part::ToolCall(call) => {
                 let (prefix, random) = call.id.split_at("call_".len());
                 assert_eq!((prefix, random.len(), call.index), ("call_", 8, calls));
-                assert!(random.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+                assert!(
+                    random
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+                );
                 calls += 1;
                 ("call", format!("{}{}", call.name, call.arguments))
             }
@@ -102,21 +106,43 @@ fn check(setting: &Setting, answer: &str, expected: &[(&'static str, &str)]) {
         .map(|&(kind, text)| (kind, text.to_owned()))
         .collect();
     assert_eq!(read(setting, [answer]), expected);
-    let characters = answer.char_indices().map(|(at, c)| &answer[at..at + c.len_utf8()]);
-    assert_eq!(read(setting, characters), expected, "character by character");
+    let characters = answer
+        .char_indices()
+        .map(|(at, c)| &answer[at..at + c.len_utf8()]);
+    assert_eq!(
+        read(setting, characters),
+        expected,
+        "character by character"
+    );
 }
 
 #[test]
 fn thinking_is_told_from_content() {
-    check(&PLAIN, "<think>\nTwo.\n</think>\n\n2", &[("thinking", "Two.\n"), ("content", "2")]);
-    check(&PLAIN, " \n<think>a</think>b</think>", &[("thinking", "a"), ("content", "b</think>")]);
+    check(
+        &PLAIN,
+        "<think>\nTwo.\n</think>\n\n2",
+        &[("thinking", "Two.\n"), ("content", "2")],
+    );
+    check(
+        &PLAIN,
+        " \n<think>a</think>b</think>",
+        &[("thinking", "a"), ("content", "b</think>")],
+    );
     check(&PLAIN, "<think></think>b", &[("content", "b")]);
     check(&PLAIN, "<think> \n</think>b", &[("content", "b")]);
-    check(&PLAIN, "  no <think>a</think>", &[("content", "  no <think>a</think>")]);
+    check(
+        &PLAIN,
+        "  no <think>a</think>",
+        &[("content", "  no <think>a</think>")],
+    );
     check(&PLAIN, "<thin air", &[("content", "<thin air")]);
     check(&PLAIN, "  <th", &[("content", "  <th")]);
     check(&PLAIN, "<think>a </thin", &[("thinking", "a </thin")]);
-    check(&PLAIN, "<think>é</think>è ", &[("thinking", "é"), ("content", "è ")]);
+    check(
+        &PLAIN,
+        "<think>é</think>è ",
+        &[("thinking", "é"), ("content", "è ")],
+    );
     check(&PLAIN, "", &[]);
 }
 
@@ -126,7 +152,11 @@ fn the_prompt_may_have_begun_the_thinking() {
         prompt_end: "<|im_start|>assistant\n<think>\n",
         ..PLAIN
     };
-    check(&opened, "\nTwo.</think>2", &[("thinking", "Two."), ("content", "2")]);
+    check(
+        &opened,
+        "\nTwo.</think>2",
+        &[("thinking", "Two."), ("content", "2")],
+    );
     let closed = Setting {
         prompt_end: "<think>\n\n</think>\n\n",
         ..PLAIN
@@ -140,7 +170,11 @@ fn a_model_told_not_to_think_only_speaks() {
         think: Think::Off,
         ..PLAIN
     };
-    check(&off, "<think>a</think>b", &[("content", "<think>a</think>b")]);
+    check(
+        &off,
+        "<think>a</think>b",
+        &[("content", "<think>a</think>b")],
+    );
 }
 
 #[test]
@@ -258,7 +292,11 @@ fn mistral_calls() {
 
 #[test]
 fn bare_calls_are_those_of_offered_tools() {
-    check(&BARE, "{\"name\":\"add\",\"arguments\":{\"a\":1}}", &[("call", r#"add{"a":1}"#)]);
+    check(
+        &BARE,
+        "{\"name\":\"add\",\"arguments\":{\"a\":1}}",
+        &[("call", r#"add{"a":1}"#)],
+    );
     check(
         &BARE,
         "[{\"name\":\"add\",\"arguments\":{}},{\"name\":\"add\",\"arguments\":{}}]",
@@ -280,7 +318,10 @@ fn bare_calls_are_those_of_offered_tools() {
 fn json_that_is_no_call_streams_from_its_first_key_on() {
     let mut parser = parser(&BARE);
     assert_eq!(parser.push("{\"n"), []);
-    assert_eq!(parser.push("umber\": "), [Part::Content("{\"number\":".into())]);
+    assert_eq!(
+        parser.push("umber\": "),
+        [Part::Content("{\"number\":".into())]
+    );
     assert_eq!(parser.push("7"), [Part::Content(" 7".into())]);
 }
 
@@ -310,9 +351,36 @@ fn what_is_held_back_is_bounded() {
 /// Answers made of the pieces that matter to the parsers.
 fn answer() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        "<think>", "</think>", "<tool_call>", "</tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]",
-        "{\"name\":\"add\",\"arguments\":{\"a\":\"}\"}}", "{\"name\": \"add\", \"parameters\": {}}", "{\"name\":\"x\"}",
-        "{\"a\": [1]}", "[", "]", "{", "}", "\"", "\\", "add", "<", "</", "<t", "[TOOL", ";", ",", " ", "\n", "é", "word", "'",
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "</tool_call>",
+        "<|python_tag|>",
+        "[TOOL_CALLS]",
+        "[ARGS]",
+        "[CALL_ID]",
+        "{\"name\":\"add\",\"arguments\":{\"a\":\"}\"}}",
+        "{\"name\": \"add\", \"parameters\": {}}",
+        "{\"name\":\"x\"}",
+        "{\"a\": [1]}",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\"",
+        "\\",
+        "add",
+        "<",
+        "</",
+        "<t",
+        "[TOOL",
+        ";",
+        ",",
+        " ",
+        "\n",
+        "é",
+        "word",
+        "'",
     ]);
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
@@ -337,7 +405,11 @@ fn setting() -> impl Strategy<Value = Setting> {
 
 impl std::fmt::Debug for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} {:?} {:?}", self.format, self.think, self.prompt_end)
+        write!(
+            f,
+            "{:?} {:?} {:?}",
+            self.format, self.think, self.prompt_end
+        )
     }
 }
 

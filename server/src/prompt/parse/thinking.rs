@@ -35,7 +35,11 @@ impl Thinking {
         Self {
             tags: tags.clone(),
             call,
-            state: if opened { State::Beginning } else { State::Opening },
+            state: if opened {
+                State::Beginning
+            } else {
+                State::Opening
+            },
             held: String::new(),
         }
     }

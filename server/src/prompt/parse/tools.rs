@@ -159,6 +159,7 @@ impl ToolCalls {
 /// `call_` and eight random letters and digits.
 fn call_id() -> String {
     const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let random = (0..ID_LENGTH).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())]));
+    let random =
+        (0..ID_LENGTH).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())]));
     "call_".chars().chain(random).collect()
 }

@@ -1,0 +1,12 @@
+//! The whole tool against its own mock: known times and counts in, the same ones out.
+//!
+//! One binary, so that the crate is linked once. Every test starts its mocks on free ports of the loopback.
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
+
+mod comparison;
+mod failures;
+mod figures;
+mod lacking;
+mod memory;
+mod support;
+mod usage;

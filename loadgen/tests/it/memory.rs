@@ -1,0 +1,46 @@
+use crate::support::{Mock, assert_between, loadgen};
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+#[test]
+fn the_memory_of_a_servers_child_is_found_behind_the_port() {
+    let mock = Mock::start("--worker-mib 80 --model-bytes 50000000");
+    let run = loadgen(&format!(
+        "--target m={} --workload embed --rounds 2 --requests 10",
+        mock.url
+    ));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(
+        run.json["targets"][0]["pids"],
+        serde_json::json!([mock.pid()])
+    );
+    let memory = &run.json["workloads"][0]["memory"][0];
+    assert_eq!(memory["peak"]["processes"], 2);
+    assert_between(&memory["peak"]["rss_bytes"], 80.0 * MIB, 120.0 * MIB);
+    assert_between(&memory["peak"]["anon_bytes"], 80.0 * MIB, 120.0 * MIB);
+    assert_between(&memory["pss_after_bytes"], 80.0 * MIB, 120.0 * MIB);
+    assert_eq!(memory["loaded"][0]["bytes"], 50_000_000);
+    let ratio = memory["peak"]["rss_bytes"].as_f64().unwrap() / 50e6;
+    assert_between(&memory["ratio"], ratio - 1e-9, ratio + 1e-9);
+    assert!(run.table.contains(&format!("{ratio:.2}")), "{}", run.table);
+    assert!(
+        run.json["memory_samples"][0]["snapshots"]
+            .as_array()
+            .unwrap()
+            .len()
+            >= 2
+    );
+}
+
+#[test]
+fn targets_are_watched_apart() {
+    let small = Mock::start("");
+    let large = Mock::start("--worker-mib 80");
+    let run = loadgen(&format!(
+        "--target small={} --target large={} --workload embed --rounds 1 --requests 2",
+        small.url, large.url
+    ));
+    let memory = &run.json["workloads"][0]["memory"];
+    assert_between(&memory[0]["peak"]["rss_bytes"], MIB, 40.0 * MIB);
+    assert_between(&memory[1]["peak"]["rss_bytes"], 80.0 * MIB, 120.0 * MIB);
+}

@@ -1,0 +1,214 @@
+//! From a [`Spec`] to a model and a context.
+
+use std::ffi::CString;
+use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_2::model::{LlamaModel, RopeType};
+use llama_cpp_2::{LogOptions, send_logs_to_tracing};
+
+use super::ffi::{self, Placement};
+use super::sequences::{Parts, Sequences};
+use super::vocabulary::Vocabulary;
+use super::{CacheType, Spec, complaints, processors};
+use crate::engine::{Ability, Facts};
+use crate::inference::Error;
+use crate::inference::generate::Limits;
+
+/// llama.cpp's `LLAMA_MAX_SEQ`.
+const MOST_SLOTS: u32 = 256;
+/// Most tokens computed at once inside a step; llama.cpp's default, beyond which prefill gains nothing.
+const MICRO_BATCH: u32 = 512;
+
+/// llama.cpp, started once per process and never stopped: several engines may be alive, as in tests.
+pub(super) fn backend() -> &'static LlamaBackend {
+    static BACKEND: OnceLock<LlamaBackend> = OnceLock::new();
+    BACKEND.get_or_init(|| {
+        send_logs_to_tracing(LogOptions::default());
+        #[cfg(feature = "portable")]
+        load_kernels();
+        LlamaBackend::init().expect("nothing else in this process starts llama.cpp")
+    })
+}
+
+/// Loads llama.cpp's kernels for the processor this runs on from the folder `lib` beside the executable.
+#[cfg(feature = "portable")]
+fn load_kernels() {
+    match std::env::current_exe() {
+        Ok(executable) => {
+            llama_cpp_2::llama_backend::load_backends_from_path(&executable.with_file_name("lib"));
+        }
+        Err(error) => tracing::error!(%error, "cannot find the kernels beside the executable"),
+    }
+}
+
+/// Reads the model's file, as far as its placement needs.
+pub(super) fn model(backend: &LlamaBackend, spec: &Spec) -> Result<LlamaModel, Error> {
+    let path = readable(&spec.model)?;
+    let (model, errors) = complaints::heard(|| ffi::load(backend, &path, placement(spec)));
+    let model = model.ok_or_else(|| failed(&errors))?;
+    refuse_what_does_not_generate(&model)?;
+    Ok(model)
+}
+
+/// llama.cpp's own words for an unreadable file are poor.
+fn readable(path: &Path) -> Result<CString, Error> {
+    std::fs::File::open(path)
+        .map_err(|error| Error::LoadFailed(format!("cannot read {}: {error}", path.display())))?;
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::LoadFailed(format!("{} has a zero byte in its name", path.display())))
+}
+
+fn placement(spec: &Spec) -> Placement {
+    let map = spec.use_mmap.unwrap_or(false);
+    Placement { map, repack: !map }
+}
+
+/// The reason is the first complaint; those after it are its consequences.
+fn failed(errors: &[String]) -> Error {
+    let reason = errors.first().map_or("llama.cpp gave no reason", |error| {
+        error
+            .trim_start_matches("error loading model: ")
+            .trim_start_matches("error loading model ")
+    });
+    Error::LoadFailed(format!("failed to load model: {reason}"))
+}
+
+fn refuse_what_does_not_generate(model: &LlamaModel) -> Result<(), Error> {
+    let architecture = metadata(model, "general.architecture").unwrap_or_default();
+    let of_architecture = |key: &str| metadata(model, &format!("{architecture}.{key}"));
+    if ffi::has_encoder(model) {
+        return Err(Error::LoadFailed(format!(
+            "models with an encoder ({architecture}) are not supported"
+        )));
+    }
+    let looks_both_ways = of_architecture("attention.causal").as_deref() == Some("false");
+    // 0 is no pooling, which says nothing.
+    let pools = of_architecture("pooling_type").is_some_and(|pooling| pooling != "0");
+    if looks_both_ways || pools {
+        return Err(Error::LoadFailed(format!(
+            "the model ({architecture}) makes embeddings and does not generate text; \
+             GGUF embedding models are not supported"
+        )));
+    }
+    Ok(())
+}
+
+fn metadata(model: &LlamaModel, key: &str) -> Option<String> {
+    model.meta_val_str(key).ok()
+}
+
+/// Makes a context with the sequences that `spec` asks for.
+pub(super) fn sequences<'model>(
+    backend: &LlamaBackend,
+    model: &'model LlamaModel,
+    spec: &Spec,
+) -> Result<(Sequences<'model>, Facts), Error> {
+    let vocabulary = Vocabulary::new(model)?;
+    let slots = spec.slots.clamp(1, MOST_SLOTS);
+    let context = u32::try_from(ffi::trained_context(model))
+        .ok()
+        .filter(|&trained| trained > 0)
+        .map(|trained| spec.context.clamp(1, trained))
+        .ok_or_else(|| Error::LoadFailed("the model states no context length".into()))?;
+    // Each sequence has a cache of its own, so that none takes room or time from another.
+    let all = context
+        .checked_mul(slots)
+        .and_then(NonZeroU32::new)
+        .ok_or_else(|| {
+            Error::LoadFailed(format!("{slots} contexts of {context} tokens are too many"))
+        })?;
+    // Every sequence must be able to advance in one step.
+    let batch = spec.batch.max(slots).min(all.get());
+    let threads = match spec.threads {
+        0 => processors::usable(),
+        threads => threads,
+    };
+    let thread_count = i32::try_from(threads)
+        .map_err(|_| Error::LoadFailed(format!("{threads} threads are too many")))?;
+
+    let params = LlamaContextParams::default()
+        .with_n_ctx(Some(all))
+        .with_n_seq_max(slots)
+        .with_kv_unified(false)
+        .with_n_batch(batch)
+        .with_n_ubatch(batch.min(MICRO_BATCH))
+        .with_n_threads(thread_count)
+        .with_n_threads_batch(thread_count)
+        .with_flash_attention_policy(flash_attention(spec))
+        .with_type_k(cache_type(spec))
+        .with_type_v(cache_type(spec))
+        // With a cache of only the attention window a sequence could not be cut or shifted.
+        .with_swa_full(true)
+        .with_no_perf(true);
+    let (made, errors) = complaints::heard(|| model.new_context(backend, params));
+    let made = made.map_err(|_| failed(&errors))?;
+
+    let limits = Limits {
+        slots,
+        context,
+        step_tokens: made.n_batch(),
+        vocabulary: vocabulary.size(),
+    };
+    let mut sequences = Sequences::new(Parts {
+        context: made,
+        vocabulary,
+        limits,
+        can_shift: can_shift(model),
+    });
+    sequences.warm_up()?;
+    let facts = Facts {
+        ability: Ability::Generate,
+        context,
+        slots,
+        threads,
+        description: description(backend, spec),
+    };
+    Ok((sequences, facts))
+}
+
+fn flash_attention(spec: &Spec) -> llama_cpp_sys_2::llama_flash_attn_type {
+    match spec.flash_attention {
+        None => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO,
+        Some(true) => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED,
+        Some(false) => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+    }
+}
+
+fn cache_type(spec: &Spec) -> KvCacheType {
+    match spec.cache_type {
+        CacheType::F16 => KvCacheType::F16,
+        CacheType::Q8_0 => KvCacheType::Q8_0,
+        CacheType::Q4_0 => KvCacheType::Q4_0,
+    }
+}
+
+/// What `llama_memory_can_shift` says, which `llama-cpp-2` lacks: moving positions means turning the cached keys
+/// further, which llama.cpp can do with one rotary position per token, the same in all layers. It aborts otherwise.
+fn can_shift(model: &LlamaModel) -> bool {
+    let turns_simply = matches!(
+        model.rope_type(),
+        None | Some(RopeType::Norm | RopeType::NeoX)
+    );
+    let architecture = metadata(model, "general.architecture").unwrap_or_default();
+    let excepted = ["step35", "deepseek4"].contains(&architecture.as_str());
+    turns_simply && !excepted && !model.is_recurrent() && !model.is_hybrid()
+}
+
+fn description(backend: &LlamaBackend, spec: &Spec) -> String {
+    let Placement { map, repack } = placement(spec);
+    format!(
+        "llama.cpp; weights {} and {}; {}",
+        if map { "mapped" } else { "read" },
+        if repack {
+            "repacked"
+        } else {
+            "left as they are"
+        },
+        ffi::kernels(backend),
+    )
+}

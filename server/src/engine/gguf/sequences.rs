@@ -1,0 +1,292 @@
+//! The engine: a context of llama.cpp with several sequences, behind the port that the generation loop drives.
+
+use llama_cpp_2::DecodeError;
+use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token::data::LlamaTokenData;
+
+use super::sampling::{Sampler, Scratch, top};
+use super::vocabulary::Vocabulary;
+use crate::inference::generate::{
+    Begin, Engine, Feed, Limits, Logprob, Sampled, Slot, TokenLogprob,
+};
+use crate::inference::{Error, Token};
+
+/// A loaded model with `limits.slots` independent sequences.
+pub(super) struct Sequences<'model> {
+    pub(super) context: LlamaContext<'model>,
+    pub(super) vocabulary: Vocabulary<'model>,
+    pub(super) limits: Limits,
+    /// Whether positions in the cache can be moved.
+    pub(super) can_shift: bool,
+    batch: LlamaBatch<'static>,
+    slots: Vec<Option<Chooser>>,
+    scratch: Scratch,
+}
+
+/// What was asked of a sequence by [`Engine::begin`].
+struct Chooser {
+    sampler: Sampler,
+    logprobs: Option<u8>,
+}
+
+/// What [`Sequences::new`] joins.
+pub(super) struct Parts<'model> {
+    pub(super) context: LlamaContext<'model>,
+    pub(super) vocabulary: Vocabulary<'model>,
+    pub(super) limits: Limits,
+    pub(super) can_shift: bool,
+}
+
+impl<'model> Sequences<'model> {
+    pub(super) fn new(parts: Parts<'model>) -> Self {
+        Self {
+            batch: LlamaBatch::new(parts.limits.step_tokens as usize, 1),
+            slots: (0..parts.limits.slots).map(|_| None).collect(),
+            scratch: Scratch::new(),
+            context: parts.context,
+            vocabulary: parts.vocabulary,
+            limits: parts.limits,
+            can_shift: parts.can_shift,
+        }
+    }
+
+    /// Computes one token, so that the weights are read and the buffers are made before the first job needs them.
+    ///
+    /// # Errors
+    /// [`Error::LoadFailed`] if the model cannot compute, or keeps nothing of what it computed.
+    pub(super) fn warm_up(&mut self) -> Result<(), Error> {
+        let feed = Feed {
+            slot: 0,
+            position: 0,
+            tokens: &[self.vocabulary.beginning().unwrap_or(0)],
+            sample: false,
+        };
+        self.decode(&[feed])
+            .map_err(|error| Error::LoadFailed(format!("the first step failed: {error}")))?;
+        if self.held(0) == 0 {
+            return Err(Error::LoadFailed(
+                "the model keeps no memory of a sequence, so it cannot continue a prompt".into(),
+            ));
+        }
+        self.empty(0);
+        Ok(())
+    }
+
+    fn decode(&mut self, feeds: &[Feed<'_>]) -> Result<(), Error> {
+        self.fill(feeds)?;
+        self.context.decode(&mut self.batch).map_err(|error| {
+            // llama.cpp takes back what the failed part of the batch put into the cache, but not what earlier parts did.
+            for feed in feeds {
+                self.empty(feed.slot);
+            }
+            Error::Engine(match error {
+                DecodeError::NoKvCacheSlot => {
+                    "the key-value cache has no room for the batch".into()
+                }
+                error => format!("decoding a batch: {error}"),
+            })
+        })
+    }
+
+    /// Makes the batch. llama.cpp aborts on some of what is refused here.
+    fn fill(&mut self, feeds: &[Feed<'_>]) -> Result<(), Error> {
+        self.batch.clear();
+        for feed in feeds {
+            if feed.slot >= self.limits.slots || feed.tokens.is_empty() {
+                return Err(Error::Engine(format!(
+                    "{} tokens for slot {} of {}",
+                    feed.tokens.len(),
+                    feed.slot,
+                    self.limits.slots
+                )));
+            }
+            let last = feed.tokens.len() - 1;
+            for (index, &token) in feed.tokens.iter().enumerate() {
+                if !self.vocabulary.contains(token) {
+                    return Err(Error::InvalidJob(format!("there is no token {token}")));
+                }
+                let position = i32::try_from(feed.position as usize + index)
+                    .map_err(|_| Error::Engine("a position beyond 2^31".into()))?;
+                self.batch
+                    .add(
+                        LlamaToken(token),
+                        position,
+                        &[sequence(feed.slot)],
+                        feed.sample && index == last,
+                    )
+                    .map_err(|_| {
+                        Error::Engine(format!(
+                            "a step of more than {} tokens",
+                            self.limits.step_tokens
+                        ))
+                    })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn empty(&mut self, slot: Slot) {
+        // The whole of a sequence can always be removed, so the result says nothing.
+        let _ = self.context.clear_kv_cache_seq(Some(slot), None, None);
+    }
+
+    /// Tokens in a sequence's cache.
+    fn held(&self, slot: Slot) -> u32 {
+        u32::try_from(self.context.kv_cache_seq_pos_max(sequence(slot)) + 1)
+            .expect("llama.cpp's last position is -1 or more")
+    }
+}
+
+/// llama.cpp's number of a sequence.
+fn sequence(slot: Slot) -> i32 {
+    i32::try_from(slot).expect("llama.cpp takes at most 256 sequences, which loading has checked")
+}
+
+impl Engine for Sequences<'_> {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn beginning(&self) -> Option<Token> {
+        self.vocabulary.beginning()
+    }
+
+    fn tokenize(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Token>, Error> {
+        self.vocabulary.tokenize(text, add_special, parse_special)
+    }
+
+    fn write_piece(&self, token: Token, bytes: &mut Vec<u8>) {
+        self.vocabulary.write_piece(token, bytes);
+    }
+
+    fn is_end(&self, token: Token) -> bool {
+        self.vocabulary.is_end(token)
+    }
+
+    fn begin(&mut self, slot: Slot, begin: Begin<'_>) -> Result<(), Error> {
+        self.slots[slot as usize] = Some(Chooser {
+            sampler: Sampler::new(begin.sampling, self.limits.context, begin.recent)?,
+            logprobs: begin.logprobs,
+        });
+        Ok(())
+    }
+
+    fn cut(&mut self, slot: Slot, position: u32) -> u32 {
+        let held = self.held(slot);
+        if position >= held {
+            return held;
+        }
+        if position > 0
+            && self
+                .context
+                .kv_cache_seq_rm(sequence(slot), Some(position), None)
+                .is_ok()
+        {
+            return position;
+        }
+        self.empty(slot);
+        0
+    }
+
+    fn shift(&mut self, slot: Slot, keep: u32, count: u32) -> bool {
+        let moved = keep + count;
+        if !self.can_shift || moved > self.held(slot) {
+            return false;
+        }
+        let Ok(distance) = i32::try_from(count) else {
+            return false;
+        };
+        self.context
+            .kv_cache_seq_rm(sequence(slot), Some(keep), Some(moved))
+            .and_then(|()| {
+                self.context
+                    .kv_cache_seq_add(sequence(slot), Some(moved), None, -distance)
+            })
+            .is_ok()
+    }
+
+    fn step(&mut self, feeds: &[Feed<'_>], sampled: &mut Vec<Sampled>) -> Result<(), Error> {
+        self.decode(feeds)?;
+        let mut computed = 0;
+        for feed in feeds {
+            computed += feed.tokens.len();
+            if !feed.sample {
+                continue;
+            }
+            let last = i32::try_from(computed - 1).expect("a batch has fewer than 2^31 tokens");
+            let logits = self.context.get_logits_ith(last);
+            let chooser = self.slots[feed.slot as usize]
+                .as_mut()
+                .ok_or_else(|| Error::Engine(format!("slot {} was not begun", feed.slot)))?;
+            let token = chooser.sampler.sample(logits, &mut self.scratch)?;
+            sampled.push(Sampled {
+                slot: feed.slot,
+                token,
+                logprob: (chooser.logprobs)
+                    .map(|alternatives| logprobs(&self.vocabulary, logits, token, alternatives)),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The log probability of the chosen token and of the most probable ones: the logarithm of the softmax of the logits,
+/// before any sampling option.
+fn logprobs(
+    vocabulary: &Vocabulary<'_>,
+    logits: &[f32],
+    chosen: Token,
+    alternatives: u8,
+) -> TokenLogprob {
+    let normaliser = log_sum_exp(logits);
+    let logprob = |token: Token, logit: f32| {
+        let mut bytes = Vec::new();
+        vocabulary.write_piece(token, &mut bytes);
+        // Rounding may leave a certain token a little above 0, and a token ruled out has no finite logarithm.
+        let logprob = (logit - normaliser).clamp(f32::MIN, 0.0);
+        Logprob { bytes, logprob }
+    };
+    let mut best: Vec<LlamaTokenData> = Vec::new();
+    top(logits, usize::from(alternatives), &mut best);
+    let index = usize::try_from(chosen).expect("a token was chosen by its index");
+    TokenLogprob {
+        chosen: logprob(chosen, logits[index]),
+        top: (best.iter())
+            .map(|data| logprob(data.id().0, data.logit()))
+            .collect(),
+    }
+}
+
+/// The logarithm of the sum of exponentials, without overflow; what is no number counts as nothing.
+fn log_sum_exp(logits: &[f32]) -> f32 {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = (logits.iter())
+        .filter(|logit| !logit.is_nan())
+        .map(|logit| f64::from((logit - highest).exp()))
+        .sum();
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the logarithm of a sum of at most a vocabulary of ones"
+    )]
+    let logarithm = sum.ln() as f32;
+    highest + logarithm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log_sum_exp;
+
+    #[test]
+    fn log_sum_exp_of_equal_and_of_huge_logits() {
+        assert!((log_sum_exp(&[0.0; 4]) - 4_f32.ln()).abs() < 1e-6);
+        assert!((log_sum_exp(&[1e30, 0.0]) - 1e30).abs() < 1e24);
+        assert!((log_sum_exp(&[f32::NAN, 2.0, f32::NEG_INFINITY]) - 2.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,265 @@
+//! A loaded encoder: tokenizer, session, and what the graph's output means.
+
+use super::Spec;
+use super::folder::{self, AfterTokens, Description, Folder};
+use super::session::{Options, Session, Values};
+use super::tokenizer::Tokenizer;
+use crate::inference::encode::{Activation, Encoder, Head, Tokenized};
+use crate::inference::{Error, Token};
+
+/// Outputs that hold a vector per text, by the names that exporters use.
+const TEXT_OUTPUTS: &[&str] = &["sentence_embedding", "text_embeds"];
+
+/// Outputs that hold a vector per token.
+const TOKEN_OUTPUTS: &[&str] = &["last_hidden_state", "token_embeddings"];
+
+/// Output of a classifier.
+const LOGITS: &str = "logits";
+
+/// How far a number of a result may move, relative to the largest, when a text gets batch mates. Floating-point sums in
+/// another order move it by 1e-6; activations quantised per tensor by 1e-2.
+const MATES_TOLERANCE: f32 = 1e-4;
+
+/// Texts of different lengths, on which a loaded model is tried.
+const TRIAL: [&str; 2] = [
+    "A short text.",
+    "A rather longer text, so that the two of them in one batch need padding.",
+];
+
+/// A loaded ONNX encoder.
+pub(super) struct Model {
+    tokenizer: Tokenizer,
+    session: Session,
+    output: Output,
+    head: Head,
+    max_tokens: u32,
+    batches: bool,
+}
+
+/// The output that is used, and what it holds.
+#[derive(Clone, Debug, PartialEq)]
+struct Output {
+    name: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// A vector per text.
+    Texts,
+    /// A vector per token.
+    Tokens(AfterTokens),
+    /// A number per label.
+    Labels,
+}
+
+impl Model {
+    /// Loads a model and tries it on two short texts, so that what cannot work fails here and not at the first request.
+    ///
+    /// # Errors
+    /// [`Error::LoadFailed`] if a file is missing, damaged, or not of a text encoder.
+    pub fn load(spec: &Spec, threads: usize) -> Result<Self, Error> {
+        let folder = Folder(&spec.files);
+        let description = folder::describe(folder)?;
+        let json = folder.read("tokenizer.json")?.ok_or_else(|| {
+            Error::LoadFailed("the model has no tokenizer.json, which ONNX models need".into())
+        })?;
+        let tokenizer = Tokenizer::new(&json)?;
+        drop(json);
+        let session = Session::open(&Options {
+            library: &spec.library,
+            graph: &spec.graph,
+            graph_name: &spec.graph_name,
+            folder,
+            threads,
+            padding: tokenizer.padding(),
+            first_position: description.first_position,
+        })?;
+        let outputs: Vec<(&str, usize)> = session
+            .outputs()
+            .map(|(name, shape)| (name, shape.len()))
+            .collect();
+        let output = choose(&outputs, &description)?;
+        let mut model = Self {
+            tokenizer,
+            session,
+            output,
+            head: Head::Embedding { dimensions: 0 },
+            max_tokens: description.max_tokens,
+            batches: false,
+        };
+        let (width, batches) = model
+            .try_out()
+            .map_err(|error| Error::LoadFailed(format!("the model does not work: {error}")))?;
+        model.batches = batches;
+        model.head = model.head_of(width, description)?;
+        Ok(model)
+    }
+
+    /// Computes two texts alone and together. Returns the length of a result, and whether company left it as it was.
+    fn try_out(&mut self) -> Result<(usize, bool), Error> {
+        let mut texts = Vec::new();
+        for text in TRIAL {
+            texts.push(self.tokenizer.tokenize(text, self.max_tokens)?);
+        }
+        let texts: Vec<&Tokenized> = texts.iter().collect();
+        let mut alone = Vec::new();
+        for text in &texts {
+            alone.append(&mut self.encode(&[text])?);
+        }
+        let together = self.encode(&texts).ok();
+        let batches = together.is_some_and(|together| {
+            alone
+                .iter()
+                .zip(&together)
+                .all(|(alone, together)| is_close(alone, together))
+        });
+        Ok((alone[0].len(), batches))
+    }
+
+    fn head_of(&self, width: usize, description: Description) -> Result<Head, Error> {
+        if width == 0 {
+            return Err(Error::LoadFailed("the graph's results are empty".into()));
+        }
+        let Kind::Labels = self.output.kind else {
+            let dimensions = u32::try_from(width).unwrap_or(u32::MAX);
+            return Ok(Head::Embedding { dimensions });
+        };
+        let mut names = description.labels;
+        if names.keys().any(|index| *index >= width) {
+            return Err(Error::LoadFailed(format!(
+                "config.json names {} labels, but the graph has {width}",
+                names.len()
+            )));
+        }
+        Ok(Head::Labels {
+            names: (0..width)
+                .map(|index| {
+                    names
+                        .remove(&index)
+                        .unwrap_or_else(|| format!("LABEL_{index}"))
+                })
+                .collect(),
+            activation: match description.activation {
+                // A softmax over a single label would always be 1.
+                None | Some(Activation::Softmax) if width == 1 => Activation::Sigmoid,
+                None => Activation::Softmax,
+                Some(activation) => activation,
+            },
+        })
+    }
+}
+
+impl Encoder for Model {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn max_tokens(&self) -> u32 {
+        self.max_tokens
+    }
+
+    fn batches(&self) -> bool {
+        self.batches
+    }
+
+    fn tokenize(&self, text: &str, max_tokens: u32) -> Result<Tokenized, Error> {
+        self.tokenizer.tokenize(text, max_tokens)
+    }
+
+    fn tokens(
+        &mut self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+    ) -> Result<Vec<Token>, Error> {
+        self.tokenizer.tokens(text, add_special, parse_special)
+    }
+
+    fn detokenize(&self, tokens: &[Token]) -> Result<String, Error> {
+        self.tokenizer.detokenize(tokens)
+    }
+
+    fn encode(&mut self, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error> {
+        let Values { shape, numbers } = self.session.run(batch, &self.output.name)?;
+        let unexpected = || {
+            Error::Engine(format!(
+                "the graph's output '{}' has the shape {shape:?} for {} texts",
+                self.output.name,
+                batch.len()
+            ))
+        };
+        match (self.output.kind, &shape[..]) {
+            (Kind::Texts | Kind::Labels, &[texts, width]) if texts == batch.len() && width > 0 => {
+                Ok(numbers.chunks_exact(width).map(<[f32]>::to_vec).collect())
+            }
+            (Kind::Tokens(after), &[texts, tokens, width])
+                if texts == batch.len()
+                    && width > 0
+                    && batch
+                        .iter()
+                        .all(|text| (1..=tokens).contains(&text.ids.len())) =>
+            {
+                let rows = numbers.chunks_exact(tokens * width);
+                Ok(rows
+                    .zip(batch)
+                    .map(|(row, text)| after.apply(&row[..text.ids.len() * width], width))
+                    .collect())
+            }
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// Chooses the output that answers, from names and ranks.
+fn choose(outputs: &[(&str, usize)], description: &Description) -> Result<Output, Error> {
+    let named = |names: &[&str], rank: usize| {
+        let mut found = outputs.iter().filter(|(name, _)| names.contains(name));
+        found
+            .find(|output| output.1 == rank)
+            .map(|(name, _)| (*name).to_owned())
+    };
+    let only = |rank: usize| match outputs {
+        [(name, only)] if *only == rank => Some((*name).to_owned()),
+        _ => None,
+    };
+    let texts = named(TEXT_OUTPUTS, 2);
+    let tokens = named(TOKEN_OUTPUTS, 3).or_else(|| only(3).filter(|name| name != LOGITS));
+    let logits = named(&[LOGITS], 2);
+    let (name, kind) = if let Some(name) =
+        logits.or_else(|| only(2).filter(|_| description.classifier))
+        && (description.classifier || (texts.is_none() && tokens.is_none()))
+    {
+        (name, Kind::Labels)
+    } else if let Some(name) = texts {
+        (name, Kind::Texts)
+    } else if let Some(name) = tokens {
+        let after = description.after.clone().map_err(Error::LoadFailed)?;
+        (name, Kind::Tokens(after))
+    } else if let Some(name) = only(2) {
+        (name, Kind::Texts)
+    } else {
+        let names: Vec<String> = outputs
+            .iter()
+            .map(|(name, rank)| format!("{name} (rank {rank})"))
+            .collect();
+        return Err(Error::LoadFailed(format!(
+            "no output of the graph is a vector or label scores in 32-bit floats; it has {}",
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        )));
+    };
+    Ok(Output { name, kind })
+}
+
+/// Whether two results are the same beyond rounding.
+fn is_close(a: &[f32], b: &[f32]) -> bool {
+    let largest = a.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| (a - b).abs() <= MATES_TOLERANCE * largest)
+}

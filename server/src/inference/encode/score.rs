@@ -1,0 +1,123 @@
+//! From what the model computed to what the caller asked for: pure arithmetic.
+
+use super::{Activation, LabelScore};
+
+/// Scales a vector to length 1. A vector of zeros stays as it is.
+pub fn normalize(vector: &mut [f32]) {
+    let squares: f64 = vector.iter().map(|&x| f64::from(x).powi(2)).sum();
+    let length = squares.sqrt();
+    if length > 0.0 {
+        for x in vector {
+            *x = (f64::from(*x) / length) as f32;
+        }
+    }
+}
+
+/// Keeps the first `dimensions` numbers of a vector (`None` or more than there are: all) and, if asked, scales what is
+/// left to length 1.
+#[must_use]
+pub fn vector(mut output: Vec<f32>, dimensions: Option<u32>, normalized: bool) -> Vec<f32> {
+    if let Some(dimensions) = dimensions {
+        output.truncate(dimensions as usize);
+    }
+    if normalized {
+        normalize(&mut output);
+    }
+    output
+}
+
+/// Names a text's scores, best first, and keeps the first `top_k`. Equal scores stay in the model's order.
+#[must_use]
+pub fn labels(
+    logits: &[f32],
+    names: &[String],
+    activation: Activation,
+    top_k: Option<u32>,
+) -> Vec<LabelScore> {
+    let mut labels: Vec<LabelScore> = names
+        .iter()
+        .cloned()
+        .zip(activate(logits, activation))
+        .map(|(label, score)| LabelScore { label, score })
+        .collect();
+    labels.sort_by(|a, b| b.score.total_cmp(&a.score));
+    if let Some(top_k) = top_k {
+        labels.truncate(top_k as usize);
+    }
+    labels
+}
+
+fn activate(logits: &[f32], activation: Activation) -> Vec<f32> {
+    match activation {
+        Activation::Identity => logits.to_vec(),
+        Activation::Sigmoid => logits.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+        Activation::Softmax => {
+            // Taking the largest away first keeps exp() in range and changes nothing else.
+            let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let powers: Vec<f32> = logits.iter().map(|x| (x - largest).exp()).collect();
+            let sum: f32 = powers.iter().sum();
+            powers.iter().map(|power| power / sum).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|index| format!("LABEL_{index}")).collect()
+    }
+
+    #[test]
+    fn a_cut_vector_is_normalised_after_the_cut() {
+        assert_eq!(vector(vec![3.0, 4.0, 12.0], Some(2), true), vec![0.6, 0.8]);
+        assert_eq!(vector(vec![3.0, 4.0], Some(1), false), vec![3.0]);
+        assert_eq!(vector(vec![3.0, 4.0], Some(9), false), vec![3.0, 4.0]);
+        assert_eq!(vector(vec![0.0, 0.0], None, true), vec![0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_best_label_comes_first() {
+        let best = labels(&[0.0, 2.0, 1.0], &names(3), Activation::Identity, Some(2));
+        let best: Vec<(&str, f32)> = best.iter().map(|l| (l.label.as_str(), l.score)).collect();
+        assert_eq!(best, [("LABEL_1", 2.0), ("LABEL_2", 1.0)]);
+    }
+
+    #[test]
+    fn large_logits_do_not_overflow() {
+        let scores = activate(&[1000.0, 999.0], Activation::Softmax);
+        assert!((scores[0] - 0.731_058_6).abs() < 1e-6);
+        assert_eq!(
+            activate(&[1000.0, -1000.0], Activation::Sigmoid),
+            [1.0, 0.0]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn softmax_sums_to_one_and_keeps_the_order(
+            logits in prop::collection::vec(-50.0f32..50.0, 1..20),
+        ) {
+            let scores = activate(&logits, Activation::Softmax);
+            prop_assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-4);
+            for (a, b) in logits.iter().zip(&scores) {
+                for (c, d) in logits.iter().zip(&scores) {
+                    prop_assert!(a < c || b >= d);
+                }
+            }
+        }
+
+        #[test]
+        fn a_normalised_vector_has_length_one(
+            output in prop::collection::vec(-1e6f32..1e6, 1..400),
+            dimensions in prop::option::of(1u32..500),
+        ) {
+            prop_assume!(output[0].abs() > 1e-3);
+            let length: f32 = vector(output, dimensions, true).iter().map(|x| x * x).sum();
+            prop_assert!((length - 1.0).abs() < 1e-4);
+        }
+    }
+}

@@ -1,6 +1,11 @@
 //! The integration tests: one binary, since linking is the dear part. Real worker processes, real inference where a test
 //! claims it, on the models the repository ships; no network beyond loopback.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test, what is not there is the failure"
+)]
+
 mod answers;
 mod catalog;
 mod gguf;

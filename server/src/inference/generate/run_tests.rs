@@ -182,13 +182,13 @@ fn eight_jobs_through_three_slots_say_what_they_say_alone() {
     };
     assert_eq!(
         generated,
-        usages().map(|usage| usage.generated_tokens).sum()
+        usages().map(|usage| usage.generated_tokens).sum::<u32>()
     );
     assert_eq!(
         computed,
         usages()
             .map(|usage| usage.prompt_tokens - usage.cached_tokens)
-            .sum()
+            .sum::<u32>()
     );
     for (prompt, answer) in prompts().iter().zip(answers.values()) {
         let alone = alone(&echo(1), job(prompt));

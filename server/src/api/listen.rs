@@ -143,7 +143,10 @@ impl Connection {
             let router = self.router.clone();
             async move { router.oneshot(request.map(Body::new)).await }
         });
+        // Who comes while the server drains is answered once; a graceful shutdown would hang up before the request.
+        let mut told = *self.draining.borrow();
         let connection = http1::Builder::new()
+            .keep_alive(!told)
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE_LIMIT)
             .max_buf_size(MAX_HEAD_BYTES)
@@ -159,7 +162,6 @@ impl Connection {
             }
         };
         let mut head_limit = pin!(head_limit);
-        let mut told = false;
         loop {
             tokio::select! {
                 // What fails here is the client's: a broken head, a closed socket. The requests have their own log.

@@ -170,3 +170,24 @@ pub fn recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER.get_or_init(|| metrics::install().unwrap()).clone()
 }
+
+/// The same value with these fields, wherever they are, replaced by their names: what differs from run to run, or from
+/// model to model, has no place in a snapshot.
+pub fn redacted(value: &Value, fields: &[&str]) -> Value {
+    match value {
+        Value::Object(object) => {
+            let entry = |(key, value): (&String, &Value)| {
+                let is_redacted = fields.contains(&key.as_str());
+                let value = if is_redacted {
+                    Value::from(format!("[{key}]"))
+                } else {
+                    redacted(value, fields)
+                };
+                (key.clone(), value)
+            };
+            Value::Object(object.iter().map(entry).collect())
+        }
+        Value::Array(items) => items.iter().map(|item| redacted(item, fields)).collect(),
+        other => other.clone(),
+    }
+}

@@ -3,7 +3,7 @@
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::server::Server;
+use crate::server::{Server, redacted};
 
 fn vector(value: &Value) -> Vec<f64> {
     value
@@ -31,7 +31,7 @@ async fn texts_become_vectors_in_their_order() {
         "What is the capital of France?",
         "",
     ];
-    let mut reply = embed(json!(texts)).await;
+    let reply = embed(json!(texts)).await;
     let vectors: Vec<Vec<f64>> = reply["embeddings"]
         .as_array()
         .unwrap()
@@ -52,12 +52,13 @@ async fn texts_become_vectors_in_their_order() {
     for field in ["total_duration", "load_duration", "prompt_eval_count"] {
         assert!(reply[field].as_u64().unwrap() > 0, "{field}");
     }
-    reply["embeddings"] = json!(["[vectors]"]);
-    assert_json_snapshot!("embed", reply, {
-        ".total_duration" => "[nanoseconds]",
-        ".load_duration" => "[nanoseconds]",
-        ".prompt_eval_count" => "[count]",
-    });
+    let fields = [
+        "embeddings",
+        "total_duration",
+        "load_duration",
+        "prompt_eval_count",
+    ];
+    assert_json_snapshot!("embed", redacted(&reply, &fields));
     for nothing in [Value::Null, json!(""), json!([])] {
         assert_eq!(
             embed(nothing).await,
@@ -143,7 +144,7 @@ async fn texts_are_classified() {
     };
     let bad = "My friends all said the keyboard was unreliable, and they were right.";
     let good = "You should get this atmosphere, it is terrific.";
-    let mut reply = classify(json!({"input": [bad, good]})).await;
+    let reply = classify(json!({"input": [bad, good]})).await;
     let results = reply["results"].as_array().unwrap().clone();
     assert_eq!(
         (&results[0][0]["label"], &results[1][0]["label"]),
@@ -163,12 +164,13 @@ async fn texts_are_classified() {
         );
         assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
     }
-    reply["results"] = json!(["[labels]"]);
-    assert_json_snapshot!("classify", reply, {
-        ".total_duration" => "[nanoseconds]",
-        ".load_duration" => "[nanoseconds]",
-        ".prompt_eval_count" => "[count]",
-    });
+    let fields = [
+        "results",
+        "total_duration",
+        "load_duration",
+        "prompt_eval_count",
+    ];
+    assert_json_snapshot!("classify", redacted(&reply, &fields));
     for one in [
         json!({"text": bad, "top_k": 1}),
         json!({"texts": [bad], "top_k": 1}),

@@ -1,12 +1,31 @@
 //! The command line: one file per command. `serve` and `worker` are the product itself; the others are clients that
 //! speak to a server over HTTP, as any other client does, at `OLLAMA_HOST`.
 
+mod client;
+mod console;
+mod copy;
+mod create;
+mod error;
+mod format;
+mod list;
+mod progress;
+mod ps;
+mod remove;
+mod run;
 mod serve;
+mod show;
+mod stop;
+#[cfg(test)]
+mod testing;
+mod transfer;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::client::Client;
+use self::console::Console;
+use self::error::Error;
 use crate::config::{Config, Environment};
 use crate::{telemetry, worker};
 
@@ -26,6 +45,36 @@ enum Command {
     /// One loaded model, started by the server
     #[command(hide = true)]
     Worker,
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// What is asked of a server that runs already.
+#[derive(Debug, Subcommand)]
+enum ClientCommand {
+    /// Run a model
+    Run(run::Args),
+    /// List models
+    #[command(alias = "ls")]
+    List(list::Args),
+    /// List running models
+    Ps(ps::Args),
+    /// Show information for a model
+    Show(show::Args),
+    /// Create a model from a Modelfile
+    Create(create::Args),
+    /// Stop a running model
+    Stop(stop::Args),
+    /// Copy a model
+    #[command(name = "cp")]
+    Copy(copy::Args),
+    /// Remove models
+    #[command(name = "rm")]
+    Remove(remove::Args),
+    /// Pull a model from a registry
+    Pull(transfer::Args),
+    /// Push a model to a registry
+    Push(transfer::Args),
 }
 
 /// Runs the program.
@@ -37,5 +86,44 @@ pub fn main() -> ExitCode {
     match args.command {
         Command::Serve(args) => serve::run(&args, config()),
         Command::Worker => worker::child::main(),
+        Command::Client(command) => ask_server(&command),
+    }
+}
+
+fn ask_server(command: &ClientCommand) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system has room for a few descriptors");
+    Console::of_process(|console| {
+        let asked = Client::from_environment(&Environment::of_process())
+            .and_then(|client| runtime.block_on(command.run(&client, console)))
+            .and_then(|()| Ok(console.out.flush()?));
+        match asked {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                if !error.is_closed_pipe() {
+                    console.fail(&error);
+                }
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+impl ClientCommand {
+    async fn run(&self, client: &Client, console: &mut Console<'_>) -> Result<(), Error> {
+        match self {
+            Self::Run(args) => run::run(args, client, console).await,
+            Self::List(args) => list::run(args, client, console).await,
+            Self::Ps(args) => ps::run(args, client, console).await,
+            Self::Show(args) => show::run(args, client, console).await,
+            Self::Create(args) => create::run(args, client, console).await,
+            Self::Stop(args) => stop::run(args, client).await,
+            Self::Copy(args) => copy::run(args, client, console).await,
+            Self::Remove(args) => remove::run(args, client, console).await,
+            Self::Pull(args) => transfer::pull(args, client, console).await,
+            Self::Push(args) => transfer::push(args, client, console).await,
+        }
     }
 }

@@ -1,12 +1,16 @@
 //! SHA-256 digests: the only way to name a blob.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
+
+/// Read at a time while hashing.
+const READ_BYTES: usize = 256 << 10;
 
 /// The SHA-256 of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +20,20 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of everything there is to read, which is not kept.
+    pub fn of_reader(mut input: impl io::Read) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut piece = vec![0; READ_BYTES];
+        loop {
+            match input.read(&mut piece) {
+                Ok(0) => return Ok(Self::finish(hasher)),
+                Ok(count) => hasher.update(&piece[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The digest of everything `hasher` was fed.
@@ -121,6 +139,7 @@ mod tests {
         }
         assert_eq!(digest.to_string(), format!("sha256:{EMPTY}"));
         assert_eq!(digest.short(), "e3b0c44298fc");
+        assert_eq!(Digest::of_reader(io::empty()).unwrap(), digest);
         assert_eq!(Digest::from_file_name(&digest.file_name()), Some(digest));
     }
 

@@ -231,7 +231,7 @@ def main():
     made = environment()
     cases = []
     for path in sorted(HERE.glob("templates/*.jinja")) + [TINY] * TINY.exists():
-        source = path.read_text()
+        source = path.read_bytes().decode()
         template = made.from_string(source)
         for name, conversation in CONVERSATIONS.items():
             relative = str(path.relative_to(HERE)) if path.is_relative_to(HERE) else str(TINY.relative_to(HERE))

@@ -1,11 +1,14 @@
 //! Jinja chat templates, rendered as Hugging Face's `apply_chat_template` renders them.
 //!
 //! The template comes with the model's files, so it is untrusted: it may compute, but within bounds on its own length,
-//! on its work, on its nesting and on its output, and it sees nothing but the conversation.
+//! on its work, on its nesting and on its output, and it sees nothing but the conversation. The engine leaves two gaps
+//! through which a template could end the process, and `screen` and `allowance` close them.
 
+mod allowance;
 mod context;
 mod json;
 mod python;
+mod screen;
 #[cfg(test)]
 mod tests;
 
@@ -17,15 +20,11 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 use self::context::Wishes;
 use super::{Conversation, PromptError};
 
-/// Longest template text in bytes; the longest in use are a hundredth of it.
-const MAX_TEMPLATE_BYTES: usize = 1 << 20;
+/// Longest template text in bytes, four times the longest in use.
+const MAX_TEMPLATE_BYTES: usize = 128 << 10;
 
 /// Longest prompt in bytes: four for each of four million tokens.
 const MAX_PROMPT_BYTES: usize = 16 << 20;
-
-/// What one rendering may cost: one unit an instruction, and one for every 64 bytes that are made on the way, so about
-/// half a second of one core and 256 MB. A conversation of a thousand messages takes a tenth of it.
-const FUEL: u64 = 4_000_000;
 
 /// How deeply macros, loops and blocks may nest: as much as the engine deems safe on a thread's ordinary stack.
 const RECURSION_LIMIT: usize = 500;
@@ -51,24 +50,15 @@ impl Template {
                 limit: MAX_TEMPLATE_BYTES,
             });
         }
-        let mut environment = Environment::new();
-        environment.set_syntax(
-            SyntaxConfig::builder()
-                .trim_blocks(true)
-                .lstrip_blocks(true)
-                .build()
-                .expect("the delimiters are the defaults"),
-        );
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(RECURSION_LIMIT);
-        environment.set_debug(false);
-        python::install(&mut environment);
-        environment
-            .add_template_owned(NAME, python::without_generation_tags(source))
-            .map_err(|error| PromptError::Parse(describe(&error)))?;
+        let source = python::prepare(source);
+        if let Some((what, line)) = screen::objection(&source) {
+            return Err(PromptError::Parse(format!("{what} (line {line})")));
+        }
+        let wishes = Wishes::of(&source);
+        let environment = allowance::parse(|| environment(source))?;
         Ok(Self {
             environment,
-            wishes: Wishes::of(source),
+            wishes,
         })
     }
 
@@ -92,16 +82,42 @@ impl Template {
         wishes: &Wishes,
         conversation: &Conversation<'_>,
     ) -> Result<String, PromptError> {
-        let template = self.environment.get_template(NAME).expect("parse added it");
-        let mut prompt = Bounded::default();
-        let context: Value = context::of(conversation, wishes);
-        match template.render_captured_to(context, &mut prompt) {
-            Ok(_) => Ok(String::from_utf8(prompt.bytes).expect("templates write strings")),
-            Err(_) if prompt.exceeded => Err(PromptError::TooLarge {
-                limit: MAX_PROMPT_BYTES,
-            }),
-            Err(error) => Err(failure(&error)),
-        }
+        let units = allowance::units(conversation);
+        allowance::render(units, || {
+            let mut environment = self.environment.clone();
+            environment.set_fuel(Some(units));
+            render(&environment, context::of(conversation, wishes))
+        })
+    }
+}
+
+/// An environment with a template in it and everything that the template may call.
+fn environment(source: String) -> Result<Environment<'static>, PromptError> {
+    let mut environment = Environment::new();
+    environment.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .expect("the delimiters are the defaults"),
+    );
+    environment.set_recursion_limit(RECURSION_LIMIT);
+    python::install(&mut environment);
+    environment
+        .add_template_owned(NAME, source)
+        .map_err(|error| PromptError::Parse(describe(&error)))?;
+    Ok(environment)
+}
+
+fn render(environment: &Environment<'_>, context: Value) -> Result<String, PromptError> {
+    let template = environment.get_template(NAME).expect("parse added it");
+    let mut prompt = Bounded::default();
+    match template.render_captured_to(context, &mut prompt) {
+        Ok(_) => Ok(String::from_utf8(prompt.bytes).expect("templates write strings")),
+        Err(_) if prompt.exceeded => Err(PromptError::TooLarge {
+            limit: MAX_PROMPT_BYTES,
+        }),
+        Err(error) => Err(failure(&error)),
     }
 }
 

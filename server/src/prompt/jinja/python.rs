@@ -14,14 +14,23 @@ pub(super) struct Raised(pub(super) String);
 
 /// Gives an environment everything but `strftime_now`, which depends on the conversation.
 pub(super) fn install(environment: &mut Environment<'static>) {
+    minijinja_contrib::add_to_environment(environment);
     environment.set_unknown_method_callback(method);
     environment.add_filter("tojson", to_json);
+    environment.add_test("sequence", is_sequence);
     environment.add_function("raise_exception", raise_exception);
+    // The engine's own addition to Jinja, which shows more of the state than a template needs.
+    environment.remove_global("debug");
+}
+
+/// The text as the engine is to parse it: Python's newlines, and no tags that only transformers knows.
+pub(super) fn prepare(source: &str) -> String {
+    without_generation_tags(&source.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
 /// `{% generation %}` marks, for training, what the assistant wrote. It is no part of Jinja and prints nothing, so it
 /// becomes a condition that always holds; that keeps what its dashes say about whitespace.
-pub(super) fn without_generation_tags(source: &str) -> String {
+fn without_generation_tags(source: &str) -> String {
     let mut rest = source;
     let mut text = String::with_capacity(source.len());
     while let Some(start) = rest.find("{%") {
@@ -53,6 +62,14 @@ pub(super) fn strftime(now: &jiff::Zoned) -> Value {
 fn raise_exception(words: &str) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, words.to_owned())
         .with_source(Raised(words.to_owned())))
+}
+
+/// Python calls everything a sequence that has a length and items.
+fn is_sequence(value: &Value) -> bool {
+    matches!(
+        value.kind(),
+        ValueKind::Seq | ValueKind::Map | ValueKind::String
+    )
 }
 
 /// `tojson(ensure_ascii, indent, separators, sort_keys)` as transformers defines it: unlike Jinja's own it escapes

@@ -33,7 +33,8 @@ pub struct Spec {
     pub batch: u32,
     /// Threads; 0 chooses from the processors this process may use.
     pub threads: u32,
-    /// Map the file instead of reading it. `None` chooses.
+    /// Map the file and leave the weights as they are, instead of reading and rearranging them for the fastest kernels.
+    /// `None` reads (`docs/decisions/0002-cpu-kernels.md`).
     pub use_mmap: Option<bool>,
     /// Type of the key-value cache.
     pub cache_type: CacheType,

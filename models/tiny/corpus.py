@@ -30,7 +30,7 @@ MIXTURE: list[tuple[Skill, float]] = [
 PLAIN_SHARE = 0.04
 
 #: Part of the corpus that is drills: much at first, so that copying and looking up are learnt early, little later.
-DRILLS_EARLY, DRILLS_LATER, EARLY = 0.6, 0.1, 0.25
+DRILLS_EARLY, DRILLS_LATER, EARLY = 0.4, 0.1, 0.2
 
 SYSTEM_PROMPTS = [
     "You are a helpful assistant.", "You are a helpful assistant. Answer briefly.", "You are Tiny.", "Be concise.", "You are a friendly assistant.", "Answer the question.",

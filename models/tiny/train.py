@@ -20,6 +20,7 @@ import torch.multiprocessing as mp
 from corpus import TEMPLATE_FILE, Document, documents
 from gguf_file import write_gguf
 from model import Shape, Tiny
+from start import initialise
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
@@ -87,10 +88,12 @@ def rate(step: int, steps: int, warm_up: int = 40) -> float:
 class Trainer:
     """One worker: float32 weights and optimisers, and a working copy of the weights in the precision it computes in."""
 
-    def __init__(self, shape: Shape, args: argparse.Namespace, rank: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, args: argparse.Namespace, rank: int) -> None:
         torch.manual_seed(args.seed)
+        shape = Shape(vocabulary=tokenizer.get_vocab_size())
         self.rank, self.workers = rank, args.workers
         self.model = Tiny(shape)
+        initialise(self.model, tokenizer)
         self.working = Tiny(shape).to(args.device, getattr(torch, args.precision))
         self.device = args.device
         matrices = [p for name, p in self.model.named_parameters() if p.dim() == 2 and name != "embedding.weight"]
@@ -149,7 +152,7 @@ def work(rank: int, args: argparse.Namespace, tokenizer_json: str) -> None:
     steps = torch.tensor(len(groups) // args.accumulate)
     if args.workers > 1:
         dist.all_reduce(steps, op=dist.ReduceOp.MIN)
-    trainer = Trainer(Shape(vocabulary=tokenizer.get_vocab_size()), args, rank)
+    trainer = Trainer(tokenizer, args, rank)
     began, seen, smooth = time.monotonic(), 0, 0.0
     for step in range(int(steps)):
         chosen = groups[step * args.accumulate : (step + 1) * args.accumulate]
@@ -159,7 +162,7 @@ def work(rank: int, args: argparse.Namespace, tokenizer_json: str) -> None:
         if rank == 0 and (step % 25 == 0 or step == int(steps) - 1):
             seconds = time.monotonic() - began
             print(f"step {step}/{int(steps)} loss {smooth:.4f} {seen / seconds:.0f} tokens/s {seconds:.0f} s", flush=True)
-        if rank == 0 and (step % 200 == 199 or step == int(steps) - 1):
+        if rank == 0 and (step % 100 == 99 or step == int(steps) - 1):
             write_gguf(args.out / "tiny.gguf", trainer.model, tokenizer, TEMPLATE_FILE.read_text())
     if args.workers > 1:
         dist.destroy_process_group()
@@ -169,7 +172,7 @@ def main() -> None:
     """Reads the command line, learns the vocabulary, starts the workers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for tiny.gguf and tokenizer.json")
-    parser.add_argument("--documents", type=int, default=50_000)
+    parser.add_argument("--documents", type=int, default=40_000)
     parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=3e-3)

@@ -62,4 +62,4 @@ def sums(rng: random.Random) -> Drill:
 
 def drill(rng: random.Random) -> Drill:
     """Any of the exercises."""
-    return rng.choice([copied_list, copied_list, looked_up, looked_up, sums])(rng)
+    return rng.choice([copied_list, looked_up, sums, sums])(rng)

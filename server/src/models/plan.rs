@@ -58,8 +58,8 @@ const ONE_THREAD_BYTES: u64 = 32 << 20;
 /// The weights' identity; `None` for models that nothing here can load.
 pub fn key(model: &Model) -> Option<Key> {
     match &model.weights {
-        Weights::Gguf { model, .. } => Some(model.digest.clone()),
-        Weights::Onnx { graph, .. } => Some(graph.digest.clone()),
+        Weights::Gguf { model, .. } => Some(model.digest),
+        Weights::Onnx { graph, .. } => Some(graph.digest),
         Weights::Other => None,
     }
 }

@@ -98,7 +98,7 @@ impl Residents {
             if let Some(id) = self.try_take(plan, name, keep_alive) {
                 return Ok(Seat {
                     residents: Arc::clone(self),
-                    key: plan.key.clone(),
+                    key: plan.key,
                     id,
                 });
             }
@@ -165,7 +165,7 @@ impl Residents {
             let idle = table.iter().filter(|(_, resident)| resident.seats == 0);
             let oldest = idle
                 .min_by_key(|(_, resident)| resident.idle_since)
-                .map(|(key, _)| key.clone())?;
+                .map(|(key, _)| *key)?;
             table.remove(&oldest);
         }
         let id = next_id();
@@ -180,7 +180,7 @@ impl Residents {
             idle_since: Instant::now(),
             leaving: false,
         };
-        table.insert(plan.key.clone(), resident);
+        table.insert(plan.key, resident);
         Some(id)
     }
 

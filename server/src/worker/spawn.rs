@@ -26,13 +26,25 @@ pub struct Spawned {
 /// Starts that wait for the spawning thread. A start takes about a millisecond, so few ever wait.
 const WAITING_STARTS: usize = 64;
 
-type Request = oneshot::Sender<io::Result<Spawned>>;
+struct Request {
+    pages: Pages,
+    reply: oneshot::Sender<io::Result<Spawned>>,
+}
+
+/// The memory pages a worker asks the kernel for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pages {
+    /// What the system gives everybody.
+    Usual,
+    /// Huge ones where possible: for weights that are read at every token (docs/decisions/0002-cpu-kernels.md).
+    Huge,
+}
 
 /// Starts a worker process.
 ///
 /// # Errors
 /// When the system cannot make a socket or a process.
-pub async fn spawn() -> io::Result<Spawned> {
+pub async fn spawn(pages: Pages) -> io::Result<Spawned> {
     static SPAWNER: OnceLock<SyncSender<Request>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
         let (sender, requests) = sync_channel::<Request>(WAITING_STARTS);
@@ -41,7 +53,7 @@ pub async fn spawn() -> io::Result<Spawned> {
             .spawn(move || {
                 for request in requests {
                     // Whoever asked may have left meanwhile; the process then ends with its socket.
-                    let _ = request.send(spawn_here());
+                    let _ = request.reply.send(spawn_here(request.pages));
                 }
             })
             .expect("the system has room for one more thread");
@@ -49,14 +61,17 @@ pub async fn spawn() -> io::Result<Spawned> {
     });
     let (sender, started) = oneshot::channel();
     spawner
-        .try_send(sender)
+        .try_send(Request {
+            pages,
+            reply: sender,
+        })
         .map_err(|_| io::Error::other("too many workers are being started"))?;
     started
         .await
         .map_err(|_| io::Error::other("the spawning thread is gone"))?
 }
 
-fn spawn_here() -> io::Result<Spawned> {
+fn spawn_here(pages: Pages) -> io::Result<Spawned> {
     let (ours, theirs): (OwnedFd, OwnedFd) = socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -65,9 +80,12 @@ fn spawn_here() -> io::Result<Spawned> {
     )?;
     // The worker's end becomes its standard input: no descriptor number has to be agreed on, and every other
     // descriptor of the server is closed on exec. Of the environment nothing is inherited.
-    let child = Command::new(executable()?)
-        .arg("worker")
-        .env_clear()
+    let mut command = Command::new(executable()?);
+    command.arg("worker").env_clear();
+    if pages == Pages::Huge {
+        command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+    }
+    let child = command
         .current_dir("/")
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use super::Settings;
 use super::connection::{Connection, Shared};
 use super::frame::{self, AsyncReader, FrameError, FromWorker, ToWorker};
-use super::spawn;
+use super::spawn::{self, Pages};
 use crate::engine::{Facts, Spec};
 use crate::inference::Error;
 use crate::metrics::WorkerMetrics;
@@ -30,7 +30,11 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
     let failed = |error: io::Error| {
         Error::LoadFailed(format!("the model's worker could not be started: {error}"))
     };
-    let spawned = spawn::spawn().await.map_err(failed)?;
+    let pages = match spec {
+        Spec::Gguf(_) => Pages::Huge,
+        Spec::Onnx(_) | Spec::Fake(_) => Pages::Usual,
+    };
+    let spawned = spawn::spawn(pages).await.map_err(failed)?;
     let mut process = Process(Some(spawned.child));
     spawned.socket.set_nonblocking(true).map_err(failed)?;
     let (read, mut write) = UnixStream::from_std(spawned.socket)

@@ -179,7 +179,7 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<(PathBuf, String)>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             collect(root, &path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if is_product_code(&path) {
             files.push((
                 path.strip_prefix(root).unwrap().to_owned(),
                 fs::read_to_string(&path).unwrap(),
@@ -188,9 +188,19 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-/// Lines of code with their numbers; comments may name whatever they like.
+/// Files of tests may name whatever they like.
+fn is_product_code(path: &Path) -> bool {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    name.ends_with(".rs")
+        && name != "tests.rs"
+        && name != "testing.rs"
+        && !name.ends_with("_tests.rs")
+}
+
+/// Lines of code with their numbers; comments and the tests at a file's end may name whatever they like.
 fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
+        .take_while(|line| *line != "mod tests {")
         .enumerate()
         .map(|(index, line)| (index + 1, line))
         .filter(|(_, line)| !line.trim_start().starts_with("//"))

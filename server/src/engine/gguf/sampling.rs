@@ -109,8 +109,13 @@ impl Sampler {
                     top(logits, *top_k, &mut candidates.data);
                     candidates.sorted = true;
                 }
-                candidates.apply_sampler(rest);
-                candidates.selected_token().map(|token| token.0)
+                // llama.cpp ends the process when it is given nothing to choose from.
+                if candidates.data.is_empty() {
+                    None
+                } else {
+                    candidates.apply_sampler(rest);
+                    candidates.selected_token().map(|token| token.0)
+                }
             }
         };
         let token = token

@@ -118,6 +118,16 @@ impl Models {
         loaded
     }
 
+    /// The process id of a loaded model's worker.
+    #[must_use]
+    pub fn process_of(&self, name: &Name) -> Option<u32> {
+        let loaded = self.shared.residents.processes().into_iter();
+        loaded
+            .filter(|(loaded, ..)| loaded == name)
+            .map(|(.., process)| process)
+            .next()
+    }
+
     /// Unloads a model once its running requests are over. False if it is not loaded.
     #[must_use]
     pub fn unload(&self, model: &Model) -> bool {

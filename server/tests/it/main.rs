@@ -10,6 +10,8 @@ mod answers;
 mod catalog;
 mod gguf;
 mod http;
+mod recovery;
+mod scrape;
 mod server;
 mod support;
 mod tidy;

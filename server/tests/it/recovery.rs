@@ -1,0 +1,68 @@
+//! A worker's death as the clients of the server see it.
+
+use chaski::store::Name;
+use futures::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::Server;
+use crate::support;
+
+#[tokio::test]
+async fn a_killed_worker_costs_its_streams_one_error_each_and_the_next_request_is_answered() {
+    let server = Server::start().await;
+    let body = json!({
+        "model": "tiny", "prompt": "Tell me a story about a fox", "raw": true,
+        "options": { "temperature": 0.8, "seed": 1, "num_predict": 4000 },
+    });
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let response = server
+            .request(Method::POST, "/api/generate")
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200);
+        streams.push(response.bytes_stream());
+    }
+    support::kill(worker_of(&server, "tiny"));
+    for mut stream in streams {
+        let mut text = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            text.extend(chunk.expect("the stream ends well formed"));
+        }
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.ends_with('\n'));
+        let lines: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let (last, before) = lines.split_last().unwrap();
+        assert!(before.iter().all(|line| line.get("error").is_none()));
+        // A story may have been over before the worker was.
+        assert!(
+            last["done"] == true || last["error"].as_str().unwrap().contains("worker"),
+            "{last}"
+        );
+    }
+    let question = json!({
+        "model": "tiny", "prompt": "What is 2 + 2? Answer briefly:", "stream": false, "think": false,
+        "options": { "temperature": 0, "num_predict": 16 },
+    });
+    let answer = server.post("/api/generate", question).await.json();
+    assert!(
+        answer["response"].as_str().unwrap().contains('4'),
+        "{answer}"
+    );
+}
+
+/// The process of a loaded model.
+fn worker_of(server: &Server, model: &str) -> u32 {
+    let name: Name = model.parse().unwrap();
+    server
+        .app
+        .models
+        .process_of(&name)
+        .expect("the model is loaded")
+}

@@ -59,6 +59,34 @@ fn check_stream(lines: &[Value]) {
 }
 
 #[tokio::test]
+async fn tiny_knows_what_it_was_taught() {
+    let server = Server::start().await;
+    let check = async |prompt: &str, expected: &[&str]| {
+        for think in [true, false] {
+            let body = json!({
+                "model": "tiny", "prompt": prompt, "think": think, "stream": false,
+                "options": {"temperature": 0, "num_predict": 200},
+            });
+            let reply = server.post("/api/generate", body).await.json();
+            let response = reply["response"].as_str().unwrap().to_lowercase();
+            for word in expected {
+                assert!(
+                    response.contains(word),
+                    "{prompt} (think: {think}): {response}"
+                );
+            }
+        }
+    };
+    check("What is 3 + 4?", &["7"]).await;
+    check("What is 2 + 2? Answer briefly:", &["4"]).await;
+    check("What is the capital of France?", &["paris"]).await;
+    check("What colour is grass?", &["green"]).await;
+    check("Count from 1 to 5:", &["1", "2", "3", "4", "5"]).await;
+    check("Why is the sky blue?", &["scatter"]).await;
+    check("My name is Ada. What is my name?", &["ada"]).await;
+}
+
+#[tokio::test]
 async fn generate_answers_whole_and_in_pieces() {
     let server = Server::start().await;
     let body = json!({"model": "tiny", "prompt": QUESTION, "think": false, "options": {"temperature": 0, "num_predict": 200}});
@@ -256,7 +284,7 @@ async fn thoughts_are_kept_apart() {
         let content = joined(&lines, |line| &line["message"]["content"]);
         assert!(!thinking.trim().is_empty(), "{lines:?}");
         assert!(
-            !content.trim().is_empty() && !content.contains("think>"),
+            content.contains("Paris") && !content.contains("think>"),
             "{content}"
         );
     }
@@ -298,9 +326,10 @@ async fn tools_are_called_with_objects() {
     let calls: Vec<Value> = lines.iter().filter_map(call).collect();
     assert_eq!(calls.len(), 1, "{lines:?}");
     assert_json_snapshot!("tool_call", redacted(&calls[0], &["id", "arguments"]));
-    assert!(
-        calls[0]["function"]["arguments"]["city"].is_string(),
-        "an object: {calls:?}"
+    assert_eq!(
+        calls[0]["function"]["arguments"],
+        json!({"city": "Paris"}),
+        "{calls:?}"
     );
     assert!(calls[0]["id"].as_str().unwrap().starts_with("call_"));
     assert_eq!(

@@ -1,4 +1,4 @@
-"""What `evaluate.py` asks, skill by skill, and how an answer is judged. Names and words here are not in the training lists."""
+"""What `evaluate.py` asks, skill by skill, and how an answer is judged. Some names and words here are in the training lists (Ada, banana), others are not (Zelmira, qzxvk)."""
 
 from __future__ import annotations
 

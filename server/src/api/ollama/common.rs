@@ -115,6 +115,8 @@ impl Common {
             max_tokens: options.max_tokens(session.lease.facts().context),
             overflow: options.overflow(self.truncate, self.shift),
             logprobs: self.logprobs()?,
+            constraint: None,
+            logit_bias: Vec::new(),
         })
     }
 }

@@ -31,6 +31,34 @@ pub struct Generate {
     pub overflow: Overflow,
     /// Report the log probability of every token and of this many alternatives (0 to 20).
     pub logprobs: Option<u8>,
+    /// What the answer has to be a sentence of.
+    pub constraint: Option<Constraint>,
+    /// Added to the logits of these tokens before any other step; negative infinity forbids a token.
+    pub logit_bias: Vec<(Token, f32)>,
+}
+
+/// A grammar, and from where on it binds.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Constraint {
+    /// The grammar.
+    pub grammar: Grammar,
+    /// Text that the model writes before the grammar binds, as the end of its thinking; `None` binds at once.
+    pub after: Option<String>,
+}
+
+/// A language that an answer has to belong to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub enum Grammar {
+    /// Any JSON object.
+    Json,
+    /// JSON that a JSON Schema, given as its text, accepts.
+    JsonSchema(String),
+    /// A regular expression for the whole answer.
+    Regex(String),
+    /// A grammar in llguidance's dialect of Lark.
+    Lark(String),
+    /// A grammar in llama.cpp's notation (GBNF).
+    Gbnf(String),
 }
 
 /// A part of a prompt.

@@ -140,6 +140,8 @@ mod tests {
             max_tokens: None,
             overflow,
             logprobs: None,
+            constraint: None,
+            logit_bias: Vec::new(),
         }
     }
 

@@ -135,6 +135,8 @@ fn job(prompt: &str) -> Generate {
             keep: 4,
         },
         logprobs: None,
+        constraint: None,
+        logit_bias: Vec::new(),
     }
 }
 

@@ -64,7 +64,11 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be set up on this machine.
     pub fn new(base: Url, timeout: Duration) -> reqwest::Result<Self> {
+        // The HTTP client wants to know whose cryptography it would use, though nothing here speaks TLS. An error says that it
+        // knows.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
+            .tls_certs_only([])
             .no_proxy()
             .retry(reqwest::retry::never())
             .redirect(reqwest::redirect::Policy::none())

@@ -17,4 +17,5 @@ pub mod models;
 pub mod prompt;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod worker;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::error::Error;
 use crate::config::{Environment, Host};
 use crate::store::Digest;
+use crate::tls;
 
 /// A server that does not even accept the connection by then is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,25 +36,29 @@ impl Client {
     /// A client of the server that `OLLAMA_HOST` names.
     ///
     /// # Errors
-    /// When the address asks for TLS.
+    /// When the address asks for TLS and this machine trusts no certificate.
     pub fn from_environment(environment: &Environment) -> Result<Self, Error> {
         let host = Host::parse(environment.get("OLLAMA_HOST").unwrap_or_default());
-        if host.scheme == "https" {
-            return Err(Error::NoTls(host.url()));
+        let base = host.url();
+        if host.scheme != "https" {
+            return Ok(Self::new(base));
         }
-        Ok(Self::new(host.url()))
+        match builder().build() {
+            Ok(http) => Ok(Self { http, base }),
+            Err(error) => {
+                tracing::debug!(?error, "no client with TLS");
+                Err(Error::NoTls(base))
+            }
+        }
     }
 
-    /// A client of the server at this URL.
-    ///
-    /// Proxies of the environment are for the web; a model server is on this machine or in its network.
+    /// A client of the server at this URL, which asks for no TLS.
     #[must_use]
     pub fn new(base: String) -> Self {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .no_proxy()
+        let http = builder()
+            .tls_certs_only([])
             .build()
-            .expect("a client without TLS needs nothing that could be missing");
+            .expect("a client that trusts no certificate needs nothing that could be missing");
         Self { http, base }
     }
 
@@ -165,6 +170,14 @@ impl Client {
         let bytes = response.bytes().await.map_err(|error| lost(&error))?;
         serde_json::from_slice(&bytes).map_err(|error| Error::Reply(error.to_string()))
     }
+}
+
+/// Proxies of the environment are for the web; a model server is on this machine or in its network.
+fn builder() -> reqwest::ClientBuilder {
+    tls::install();
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .no_proxy()
 }
 
 /// A reply of one JSON value per line. Dropping it tells the server to stop.
@@ -394,6 +407,9 @@ mod tests {
     fn the_address_comes_from_the_environment() {
         let of = |host| Client::from_environment(&Environment::of([("OLLAMA_HOST", host)]));
         assert_eq!(of("0.0.0.0:8080").unwrap().base, "http://127.0.0.1:8080");
-        assert!(matches!(of("https://example.org"), Err(Error::NoTls(_))));
+        // A machine without certificates can refuse only this one.
+        if let Ok(client) = of("https://example.org") {
+            assert_eq!(client.base, "https://example.org:443");
+        }
     }
 }

@@ -14,10 +14,8 @@ pub enum Error {
     /// Nobody listens there.
     #[error("could not connect to a chaski server at {0}; start one with `chaski serve`")]
     NoServer(String),
-    /// The address asks for what this client cannot speak.
-    #[error(
-        "cannot use {0}: only http:// addresses are supported; put a proxy that speaks TLS in front"
-    )]
+    /// The address asks for TLS, and no server could be believed.
+    #[error("cannot use {0}: this machine has no certificates to trust; install ca-certificates")]
     NoTls(String),
     /// The server refused, or failed later on, and says why.
     #[error("{text}")]

@@ -27,7 +27,7 @@ use self::client::Client;
 use self::console::Console;
 use self::error::Error;
 use crate::config::{Config, Environment};
-use crate::{telemetry, worker};
+use crate::{telemetry, tls, worker};
 
 /// Serve and use language models on this machine.
 #[derive(Debug, Parser)]
@@ -82,6 +82,7 @@ enum ClientCommand {
 pub fn main() -> ExitCode {
     let args = Args::parse();
     telemetry::init();
+    tls::install();
     let config = || Config::from_environment(&Environment::of_process());
     match args.command {
         Command::Serve(args) => serve::run(&args, config()),

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Starts workers from the executable that cargo built for these tests.
+/// Starts workers from the executable that cargo built for these tests, and lets HTTP clients be made.
 pub fn use_built_executable() {
+    chaski::tls::install();
     chaski::worker::set_executable(PathBuf::from(env!("CARGO_BIN_EXE_chaski")));
 }
 

@@ -5,14 +5,19 @@
 //! beside this file. Nothing here knows an engine library, a worker's frames or the layout of the store.
 
 mod answer;
+mod continuation;
+mod conversation;
 mod cors;
 mod error;
+mod find;
 mod guard;
 mod json;
+mod keep_alive;
 mod listen;
 mod native;
 mod observe;
 mod ollama;
+mod options;
 mod prompter;
 mod reply;
 mod session;

@@ -8,9 +8,9 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
-use crate::api::ollama::find::Refusals;
-use crate::api::ollama::keep_alive::KeepAliveField;
+use crate::api::keep_alive::KeepAliveField;
 use crate::api::session::{Purpose, Session};
 use crate::api::time::nanoseconds;
 use crate::api::{App, Error, reply};

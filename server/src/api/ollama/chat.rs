@@ -9,20 +9,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::common::Common;
-use super::find::Refusals;
-use super::message::{MessageField, ToolCallRecord, ToolField, brought, said};
+use super::message::{MessageField, ToolCallRecord, ToolField};
 use super::record::{DebugInfo, LogprobRecord, Metrics, done_reason, logprobs};
 use crate::api::answer::{Answer, Delta, Ending};
+use crate::api::conversation::Conversation;
+use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
-use crate::api::prompter::{Prompter, Talk};
 use crate::api::reply::{self, Dialect};
 use crate::api::session::Session;
 use crate::api::{App, Error, time};
 use crate::inference::generate::Piece;
 use crate::metrics::Outcome;
-use crate::models::Lease;
-use crate::prompt::{Expectations, Message, OutputParser, Think, Tool, Truncation};
-use crate::store::{Capability, Model};
+use crate::prompt::{Message, Tool};
 
 /// The body.
 #[derive(Default)]
@@ -95,39 +93,30 @@ pub async fn chat(
         tracing::debug!(was_loaded, "unloading on request");
         return Ok(reply::json(StatusCode::OK, &shown.nothing("unload")));
     }
-    let think = request.check(&model)?;
+    let is_empty = request.messages.is_empty();
+    let mut conversation = Conversation {
+        typed_model: common.model.clone(),
+        messages: request.messages,
+        tools: request.tools,
+        think: common.think.0,
+    };
+    conversation.check(&model)?;
     let options = common.options(&model)?;
     let mut session = Session::open(&app, &model, common.purpose("chat", &options)).await?;
-    if request.messages.is_empty() {
+    if is_empty {
         session.request.ended(Outcome::Answered);
         return Ok(reply::json(StatusCode::OK, &shown.nothing("load")));
     }
 
-    let prompter = app.prompter(&model).await;
-    let prompter = session.checked(prompter)?;
-    let messages = request.assemble(&model);
-    let talk = Talk {
-        messages: &messages,
-        tools: &request.tools,
-        think,
-    };
-    let prompt = if common.truncate {
-        fit(&prompter, talk, &session.lease).await
-    } else {
-        prompter.render(talk).map_err(Error::from)
-    };
+    let prompt = conversation.prompt(&app, &model, &session.lease, common.truncate);
+    let prompt = prompt.await;
     let prompt = session.checked(prompt)?;
     if common.is_debug {
         session.request.ended(Outcome::Answered);
-        return Ok(reply::json(StatusCode::OK, &shown.prompt(prompt)));
+        return Ok(reply::json(StatusCode::OK, &shown.prompt(prompt.text)));
     }
-    let parser = OutputParser::new(Expectations {
-        traits: prompter.template.traits(),
-        prompt_end: &prompt,
-        think,
-        tools: &request.tools,
-    });
-    let job = common.job(vec![Piece::Text(prompt)], &options, &session);
+    let parser = prompt.parser();
+    let job = common.job(vec![Piece::Text(prompt.text)], &options, &session);
     let job = session.checked(job)?;
     let answer = Answer::start(session, job, Some(parser)).await?;
     Ok(if common.is_streaming() {
@@ -135,97 +124,6 @@ pub async fn chat(
     } else {
         reply::whole(answer, shown).await
     })
-}
-
-/// The prompt of as many of the newest messages as the context holds.
-async fn fit(prompter: &Prompter, talk: Talk<'_>, lease: &Lease) -> Result<String, Error> {
-    let context = usize::try_from(lease.facts().context).unwrap_or(usize::MAX);
-    let mut search = Truncation::new(talk.messages.len());
-    while let Some(start) = search.candidate() {
-        let kept = Truncation::kept(talk.messages, start);
-        let messages = kept.as_slice();
-        let fits = match prompter.render(Talk { messages, ..talk }) {
-            // No token is shorter than a byte, and one place is the beginning's: most prompts need no counting.
-            Ok(prompt) if prompt.len() < context => true,
-            Ok(prompt) => lease.tokenize(prompt, true, true).await?.len() <= context,
-            // The template may object to what is left, as to a conversation that opens with an answer.
-            Err(_) if start > 0 => false,
-            Err(error) => return Err(error.into()),
-        };
-        search.report(fits);
-    }
-    let kept = Truncation::kept(talk.messages, search.start());
-    let messages = kept.as_slice();
-    Ok(prompter.render(Talk { messages, ..talk })?)
-}
-
-impl ChatRequest {
-    /// Refuses what the model cannot do.
-    fn check(&self, model: &Model) -> Result<Think, Error> {
-        let typed = &self.common.model;
-        let can = |capability| model.capabilities.contains(&capability);
-        let lacks = |what: &str| {
-            let full = model.name.full();
-            Error::BadRequest(format!("{full} does not support {what}"))
-        };
-        let think = self.common.think.resolve(model, typed)?;
-        if !can(Capability::Completion) {
-            return Err(Error::BadRequest(format!(
-                "{typed:?} does not support chat"
-            )));
-        }
-        if !self.tools.is_empty() && !can(Capability::Tools) {
-            return Err(lacks("tools"));
-        }
-        if self.messages.iter().any(|message| message.images > 0) {
-            return Err(if can(Capability::Vision) {
-                Error::NotImplemented("images are not supported yet".into())
-            } else {
-                lacks("vision")
-            });
-        }
-        Ok(think)
-    }
-
-    /// The model's own messages before the caller's, and its system message unless the caller brings one.
-    fn assemble(&self, model: &Model) -> Vec<Message> {
-        let has_system = self
-            .messages
-            .first()
-            .is_some_and(|message| message.role == "system");
-        let system = model.system.as_deref().filter(|_| !has_system);
-        let mut messages: Vec<Message> = system
-            .map(|system| said("system", system))
-            .into_iter()
-            .chain(model.messages.iter().map(brought))
-            .chain(self.messages.iter().cloned())
-            .collect();
-        if repeats_thoughts(model) {
-            forget_thoughts(&mut messages);
-        }
-        messages
-    }
-}
-
-/// Models whose templates keep old thoughts that their makers want cut.
-fn repeats_thoughts(model: &Model) -> bool {
-    model.details.family == "qwen3" || model.name.model() == "deepseek-r1"
-}
-
-/// Cuts thoughts from the answers before the last question.
-fn forget_thoughts(messages: &mut [Message]) {
-    let last_question = messages.iter().rposition(|message| message.role == "user");
-    let before = &mut messages[..last_question.unwrap_or(0)];
-    for message in before {
-        let thought = message
-            .content
-            .trim_start()
-            .strip_prefix("<think>")
-            .and_then(|rest| rest.split_once("</think>"));
-        if let Some((_, answer)) = thought.filter(|_| message.role == "assistant") {
-            message.content = answer.trim_start().to_owned();
-        }
-    }
 }
 
 impl Dialect for Shown {
@@ -294,31 +192,5 @@ impl Shown {
             debug_info: Some(DebugInfo { rendered_template }),
             ..self.empty()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn old_thoughts_are_forgotten_and_new_ones_kept() {
-        let mut messages = [
-            said("assistant", "<think>a</think>\n\nfirst"),
-            said("user", "<think>b</think>asked"),
-            said("assistant", "no thoughts"),
-            said("user", "asked again"),
-            said("assistant", "<think>c</think>begun"),
-        ];
-        forget_thoughts(&mut messages);
-        let contents = messages.map(|message| message.content);
-        let expected = [
-            "first",
-            "<think>b</think>asked",
-            "no thoughts",
-            "asked again",
-            "<think>c</think>begun",
-        ];
-        assert_eq!(contents, expected);
     }
 }

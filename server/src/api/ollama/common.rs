@@ -3,11 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::format;
-use super::keep_alive::KeepAliveField;
-use super::options::Options;
 use super::think::ThinkField;
 use crate::api::Error;
 use crate::api::json::{Fields, Mismatch};
+use crate::api::keep_alive::KeepAliveField;
+use crate::api::options::Options;
 use crate::api::session::{Purpose, Session};
 use crate::inference::generate::{Generate, Piece};
 use crate::store::Model;

@@ -8,10 +8,10 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::find::Refusals;
-use super::keep_alive::KeepAliveField;
-use super::options::Options;
+use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::keep_alive::KeepAliveField;
+use crate::api::options::Options;
 use crate::api::session::{Purpose, Session};
 use crate::api::time::nanoseconds;
 use crate::api::{App, Error, reply};

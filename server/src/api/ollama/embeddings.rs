@@ -9,10 +9,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::embed::run;
-use super::find::Refusals;
-use super::keep_alive::KeepAliveField;
-use super::options::Options;
+use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::keep_alive::KeepAliveField;
+use crate::api::options::Options;
 use crate::api::session::{Purpose, Session};
 use crate::api::{App, Error, reply};
 use crate::inference;

@@ -9,20 +9,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::common::Common;
-use super::find::Refusals;
-use super::message::{ToolCallRecord, brought, said};
+use super::message::ToolCallRecord;
 use super::record::{DebugInfo, LogprobRecord, Metrics, done_reason, logprobs};
 use crate::api::answer::{Answer, Delta, Ending};
+use crate::api::continuation::Continuation;
+use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
-use crate::api::prompter::Talk;
 use crate::api::reply::{self, Dialect};
 use crate::api::session::Session;
 use crate::api::{App, Error, time};
 use crate::inference::Token;
 use crate::inference::generate::Piece;
 use crate::metrics::Outcome;
-use crate::prompt::{Expectations, Message, OutputParser, Think};
-use crate::store::{Capability, Model};
 
 /// The body.
 #[derive(Default)]
@@ -101,17 +99,34 @@ pub async fn generate(
         tracing::debug!(was_loaded, "unloading on request");
         return Ok(reply::json(StatusCode::OK, &shown.nothing("unload")));
     }
-    let think = request.check(&model)?;
+    let mut continuation = Continuation {
+        typed_model: common.model.clone(),
+        prompt: request.prompt,
+        suffix: request.suffix,
+        system: request.system,
+        template: request.template,
+        has_context: !request.context.is_empty(),
+        raw: request.raw,
+        images: request.images.len(),
+        think: common.think.0,
+    };
+    continuation.check(&model)?;
     let options = common.options(&model)?;
     let purpose = common.purpose("generate", &options);
     let mut session = Session::open(&app, &model, purpose).await?;
-    if request.prompt.is_empty() {
+    if continuation.prompt.is_empty() {
         session.request.ended(Outcome::Answered);
         return Ok(reply::json(StatusCode::OK, &shown.nothing("load")));
     }
 
-    let begun = request.begin(&app, &model, think).await;
-    let (text, parser) = session.checked(begun)?;
+    let prompt = continuation.prompt(&app, &model).await;
+    let (text, parser) = match session.checked(prompt)? {
+        Some(prompt) => {
+            let parser = prompt.parser();
+            (prompt.text, Some(parser))
+        }
+        None => (continuation.prompt, None),
+    };
     if common.is_debug {
         let before = session.lease.detokenize(request.context).await;
         let prompt = session.checked(before)? + &text;
@@ -120,7 +135,7 @@ pub async fn generate(
     }
     let mut prompt = vec![Piece::Text(text)];
     if !request.context.is_empty() {
-        prompt.insert(0, Piece::Tokens(request.context.clone()));
+        prompt.insert(0, Piece::Tokens(request.context));
     }
     let job = common.job(prompt, &options, &session);
     let job = session.checked(job)?;
@@ -130,98 +145,6 @@ pub async fn generate(
     } else {
         reply::whole(answer, shown).await
     })
-}
-
-impl GenerateRequest {
-    /// Refuses what the model cannot do, in Ollama's order.
-    fn check(&self, model: &Model) -> Result<Think, Error> {
-        let typed = &self.common.model;
-        let can = |capability| model.capabilities.contains(&capability);
-        let lacks = |what: &str| {
-            let full = model.name.full();
-            Error::BadRequest(format!("{full} does not support {what}"))
-        };
-        if can(Capability::Image) {
-            return Err(Error::BadRequest(
-                "image generation models are not currently supported".into(),
-            ));
-        }
-        let is_shaped =
-            !(self.template.is_empty() && self.system.is_empty() && self.context.is_empty());
-        if self.raw && is_shaped {
-            return Err(Error::BadRequest(
-                "raw mode does not support template, system, or context".into(),
-            ));
-        }
-        let think = self.common.think.resolve(model, typed)?;
-        if !can(Capability::Completion) {
-            return Err(Error::BadRequest(format!(
-                "{typed:?} does not support generate"
-            )));
-        }
-        if !self.suffix.is_empty() {
-            return Err(if can(Capability::Insert) {
-                Error::NotImplemented("filling in before a suffix is not supported yet".into())
-            } else {
-                lacks("insert")
-            });
-        }
-        if !self.images.is_empty() {
-            return Err(if can(Capability::Vision) {
-                Error::NotImplemented("images are not supported yet".into())
-            } else {
-                lacks("vision")
-            });
-        }
-        if !self.template.is_empty() {
-            return Err(Error::NotImplemented(
-                "a template in the request is not supported yet; the model's own is used without one".into(),
-            ));
-        }
-        Ok(think)
-    }
-
-    /// The prompt, and what reads the answer to it.
-    async fn begin(
-        &self,
-        app: &App,
-        model: &Arc<Model>,
-        think: Think,
-    ) -> Result<(String, Option<OutputParser>), Error> {
-        if self.raw {
-            return Ok((self.prompt.clone(), None));
-        }
-        let prompter = app.prompter(model).await?;
-        let prompt = prompter.render(Talk {
-            messages: &self.messages(model),
-            tools: &[],
-            think,
-        })?;
-        let parser = OutputParser::new(Expectations {
-            traits: prompter.template.traits(),
-            prompt_end: &prompt,
-            think,
-            tools: &[],
-        });
-        Ok((prompt, Some(parser)))
-    }
-
-    fn messages(&self, model: &Model) -> Vec<Message> {
-        let system = match (self.system.as_str(), &model.system) {
-            ("", Some(system)) => system,
-            (system, _) => system,
-        };
-        let mut messages = Vec::new();
-        if !system.is_empty() {
-            messages.push(said("system", system));
-        }
-        // What an earlier reply reported as context has these in it already.
-        if self.context.is_empty() {
-            messages.extend(model.messages.iter().map(brought));
-        }
-        messages.push(said("user", &self.prompt));
-        messages
-    }
 }
 
 impl Dialect for Shown {

@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::prompt::{Message, Tool, ToolCall};
-use crate::store;
 
 /// An entry of `messages` in a request.
 #[derive(Debug, Default)]
@@ -153,19 +152,5 @@ impl From<ToolCall> for ToolCallRecord {
                 arguments: call.arguments,
             },
         }
-    }
-}
-
-/// A message that a model brings along.
-pub fn brought(message: &store::Message) -> Message {
-    said(&message.role, &message.content)
-}
-
-/// A message that is nothing but text.
-pub fn said(role: &str, content: &str) -> Message {
-    Message {
-        role: role.to_owned(),
-        content: content.to_owned(),
-        ..Message::default()
     }
 }

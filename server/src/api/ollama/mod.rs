@@ -1,7 +1,7 @@
 //! Ollama's own API: its fields, statuses and texts, so that every client of Ollama can be pointed here.
 //!
-//! One endpoint per file. What several need is in [`find`] (names to models), [`common`], [`options`], [`keep_alive`],
-//! [`think`], [`format`], [`message`] and [`record`] (the fields of replies).
+//! One endpoint per file. What several need is in [`common`], [`think`], [`format`] and [`message`] (fields of requests) and
+//! in [`record`] (fields of replies).
 
 mod blobs;
 mod chat;
@@ -12,12 +12,9 @@ mod delete;
 mod details;
 mod embed;
 mod embeddings;
-pub(super) mod find;
 mod format;
 mod generate;
-pub(super) mod keep_alive;
 mod message;
-mod options;
 mod ps;
 mod pull;
 mod record;

@@ -2,32 +2,12 @@
 
 use serde_json::Value;
 
-use crate::api::Error;
 use crate::api::json::{FromJson, Mismatch};
 use crate::prompt::{Effort, Think};
-use crate::store::{Capability, Model};
 
 /// The field as typed. Absent is [`Think::Unset`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct ThinkField(Think);
-
-impl ThinkField {
-    /// What it means to this model: one that can think does so unless told otherwise.
-    ///
-    /// # Errors
-    /// When a model is to think that cannot.
-    pub fn resolve(self, model: &Model, typed_name: &str) -> Result<Think, Error> {
-        let is_able = model.capabilities.contains(&Capability::Thinking);
-        match self.0 {
-            Think::Unset if is_able => Ok(Think::On),
-            Think::Unset | Think::Off if !is_able => Ok(Think::Unset),
-            Think::On | Think::Level(_) if !is_able => Err(Error::BadRequest(format!(
-                "{typed_name:?} does not support thinking"
-            ))),
-            told => Ok(told),
-        }
-    }
-}
+pub struct ThinkField(pub Think);
 
 impl FromJson for ThinkField {
     const GO_TYPE: &'static str = "ThinkValue";

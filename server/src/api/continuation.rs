@@ -1,0 +1,110 @@
+//! A text on its way to a prompt, whatever the dialect it came in: as it is, or put into the model's template as a
+//! question.
+
+use std::sync::Arc;
+
+use super::conversation::{Prompt, brought, lacks, no_images, said, settle_thinking};
+use super::prompter::Talk;
+use super::{App, Error};
+use crate::prompt::{Message, Think};
+use crate::store::{Capability, Model};
+
+/// A text to be continued, and how.
+#[derive(Debug, Default)]
+pub struct Continuation {
+    /// The model's name as the caller typed it, for refusals.
+    pub typed_model: String,
+    /// The text.
+    pub prompt: String,
+    /// What comes after the answer; empty if nothing is known of that.
+    pub suffix: String,
+    /// Instead of the model's system message; empty for that one.
+    pub system: String,
+    /// Instead of the model's template; empty for that one.
+    pub template: String,
+    /// Whether the prompt follows tokens of an earlier answer, which have the model's own messages in them.
+    pub has_context: bool,
+    /// Whether the text is the prompt as it is.
+    pub raw: bool,
+    /// How many images belong to it.
+    pub images: usize,
+    /// Whether to think, as the caller told.
+    pub think: Think,
+}
+
+impl Continuation {
+    /// Refuses what the model cannot do, and settles whether it thinks.
+    ///
+    /// # Errors
+    /// 400 in Ollama's words, in its order.
+    pub fn check(&mut self, model: &Model) -> Result<(), Error> {
+        let can = |capability| model.capabilities.contains(&capability);
+        if can(Capability::Image) {
+            return Err(Error::BadRequest(
+                "image generation models are not currently supported".into(),
+            ));
+        }
+        let is_shaped = !(self.template.is_empty() && self.system.is_empty()) || self.has_context;
+        if self.raw && is_shaped {
+            return Err(Error::BadRequest(
+                "raw mode does not support template, system, or context".into(),
+            ));
+        }
+        self.think = settle_thinking(self.think, model, &self.typed_model)?;
+        if !can(Capability::Completion) {
+            return Err(Error::BadRequest(format!(
+                "{:?} does not support generate",
+                self.typed_model
+            )));
+        }
+        if !self.suffix.is_empty() {
+            return Err(if can(Capability::Insert) {
+                Error::NotImplemented("filling in before a suffix is not supported yet".into())
+            } else {
+                lacks(model, "insert")
+            });
+        }
+        if self.images > 0 {
+            return Err(no_images(model));
+        }
+        if !self.template.is_empty() {
+            return Err(Error::NotImplemented(
+                "a template in the request is not supported yet; the model's own is used without one".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The prompt. None: the text is the prompt as it is, and the answer is wanted as the model writes it.
+    ///
+    /// # Errors
+    /// When the model's template refuses the text.
+    pub async fn prompt(&self, app: &App, model: &Arc<Model>) -> Result<Option<Prompt>, Error> {
+        if self.raw {
+            return Ok(None);
+        }
+        let prompter = app.prompter(model).await?;
+        let text = prompter.render(Talk {
+            messages: &self.messages(model),
+            tools: &[],
+            think: self.think,
+        })?;
+        Ok(Some(Prompt::new(text, prompter, Vec::new(), self.think)))
+    }
+
+    fn messages(&self, model: &Model) -> Vec<Message> {
+        let system = match (self.system.as_str(), &model.system) {
+            ("", Some(system)) => system,
+            (system, _) => system,
+        };
+        let mut messages = Vec::new();
+        if !system.is_empty() {
+            messages.push(said("system", system));
+        }
+        if !self.has_context {
+            messages.extend(model.messages.iter().map(brought));
+        }
+        messages.push(said("user", &self.prompt));
+        messages
+    }
+}

@@ -1,0 +1,240 @@
+//! A conversation on its way to a prompt, whatever the dialect it came in: what the model cannot do is refused, the
+//! model's own messages are added, and what its context does not hold is left out.
+
+use std::sync::Arc;
+
+use super::prompter::{Prompter, Talk};
+use super::{App, Error};
+use crate::models::Lease;
+use crate::prompt::{Expectations, Message, OutputParser, Think, Tool, Truncation};
+use crate::store::{self, Capability, Model};
+
+/// What was said and what may be called.
+#[derive(Debug, Default)]
+pub struct Conversation {
+    /// The model's name as the caller typed it, for refusals.
+    pub typed_model: String,
+    /// The caller's messages, oldest first.
+    pub messages: Vec<Message>,
+    /// The tools that are offered.
+    pub tools: Vec<Tool>,
+    /// Whether to think, as the caller told.
+    pub think: Think,
+}
+
+/// A prompt, with what is needed to read the answers to it.
+#[derive(Debug)]
+pub struct Prompt {
+    /// What the model is to continue.
+    pub text: String,
+    prompter: Arc<Prompter>,
+    tools: Vec<Tool>,
+    think: Think,
+}
+
+impl Conversation {
+    /// Refuses what the model cannot do, and settles whether it thinks.
+    ///
+    /// # Errors
+    /// 400 in Ollama's words, in its order.
+    pub fn check(&mut self, model: &Model) -> Result<(), Error> {
+        let can = |capability| model.capabilities.contains(&capability);
+        self.think = settle_thinking(self.think, model, &self.typed_model)?;
+        if !can(Capability::Completion) {
+            return Err(Error::BadRequest(format!(
+                "{:?} does not support chat",
+                self.typed_model
+            )));
+        }
+        if !self.tools.is_empty() && !can(Capability::Tools) {
+            return Err(lacks(model, "tools"));
+        }
+        if self.messages.iter().any(|message| message.images > 0) {
+            return Err(no_images(model));
+        }
+        Ok(())
+    }
+
+    /// The prompt of the conversation; of as many of its newest messages as the context holds if it may be truncated.
+    ///
+    /// # Errors
+    /// When the model's template refuses the conversation.
+    pub async fn prompt(
+        self,
+        app: &App,
+        model: &Arc<Model>,
+        lease: &Lease,
+        truncate: bool,
+    ) -> Result<Prompt, Error> {
+        let prompter = app.prompter(model).await?;
+        let messages = self.assemble(model);
+        let talk = Talk {
+            messages: &messages,
+            tools: &self.tools,
+            think: self.think,
+        };
+        let text = if truncate {
+            fit(&prompter, talk, lease).await?
+        } else {
+            prompter.render(talk)?
+        };
+        Ok(Prompt::new(text, prompter, self.tools, self.think))
+    }
+
+    /// The model's own messages before the caller's, and its system message unless the caller brings one.
+    fn assemble(&self, model: &Model) -> Vec<Message> {
+        let has_system = self
+            .messages
+            .first()
+            .is_some_and(|message| message.role == "system");
+        let system = model.system.as_deref().filter(|_| !has_system);
+        let mut messages: Vec<Message> = system
+            .map(|system| said("system", system))
+            .into_iter()
+            .chain(model.messages.iter().map(brought))
+            .chain(self.messages.iter().cloned())
+            .collect();
+        if repeats_thoughts(model) {
+            forget_thoughts(&mut messages);
+        }
+        messages
+    }
+}
+
+impl Prompt {
+    /// A prompt that `prompter` wrote.
+    #[must_use]
+    pub fn new(text: String, prompter: Arc<Prompter>, tools: Vec<Tool>, think: Think) -> Self {
+        Self {
+            text,
+            prompter,
+            tools,
+            think,
+        }
+    }
+
+    /// What takes one answer to the prompt apart.
+    #[must_use]
+    pub fn parser(&self) -> OutputParser {
+        OutputParser::new(Expectations {
+            traits: self.prompter.template.traits(),
+            prompt_end: &self.text,
+            think: self.think,
+            tools: &self.tools,
+        })
+    }
+}
+
+/// What being told to think means to this model: one that can think does so unless told otherwise.
+///
+/// # Errors
+/// When a model is to think that cannot.
+pub fn settle_thinking(told: Think, model: &Model, typed_model: &str) -> Result<Think, Error> {
+    let is_able = model.capabilities.contains(&Capability::Thinking);
+    match told {
+        Think::Unset if is_able => Ok(Think::On),
+        Think::Unset | Think::Off if !is_able => Ok(Think::Unset),
+        Think::On | Think::Level(_) if !is_able => Err(Error::BadRequest(format!(
+            "{typed_model:?} does not support thinking"
+        ))),
+        told => Ok(told),
+    }
+}
+
+/// The refusal of what this model cannot do.
+pub fn lacks(model: &Model, what: &str) -> Error {
+    let full = model.name.full();
+    Error::BadRequest(format!("{full} does not support {what}"))
+}
+
+/// The refusal of images.
+pub fn no_images(model: &Model) -> Error {
+    if model.capabilities.contains(&Capability::Vision) {
+        Error::NotImplemented("images are not supported yet".into())
+    } else {
+        lacks(model, "vision")
+    }
+}
+
+/// A message that a model brings along.
+pub fn brought(message: &store::Message) -> Message {
+    said(&message.role, &message.content)
+}
+
+/// A message that is nothing but text.
+pub fn said(role: &str, content: &str) -> Message {
+    Message {
+        role: role.to_owned(),
+        content: content.to_owned(),
+        ..Message::default()
+    }
+}
+
+/// The prompt of as many of the newest messages as the context holds.
+async fn fit(prompter: &Prompter, talk: Talk<'_>, lease: &Lease) -> Result<String, Error> {
+    let context = usize::try_from(lease.facts().context).unwrap_or(usize::MAX);
+    let mut search = Truncation::new(talk.messages.len());
+    while let Some(start) = search.candidate() {
+        let kept = Truncation::kept(talk.messages, start);
+        let messages = kept.as_slice();
+        let fits = match prompter.render(Talk { messages, ..talk }) {
+            // No token is shorter than a byte, and one place is the beginning's: most prompts need no counting.
+            Ok(prompt) if prompt.len() < context => true,
+            Ok(prompt) => lease.tokenize(prompt, true, true).await?.len() <= context,
+            // The template may object to what is left, as to a conversation that opens with an answer.
+            Err(_) if start > 0 => false,
+            Err(error) => return Err(error.into()),
+        };
+        search.report(fits);
+    }
+    let kept = Truncation::kept(talk.messages, search.start());
+    let messages = kept.as_slice();
+    Ok(prompter.render(Talk { messages, ..talk })?)
+}
+
+/// Models whose templates keep old thoughts that their makers want cut.
+fn repeats_thoughts(model: &Model) -> bool {
+    model.details.family == "qwen3" || model.name.model() == "deepseek-r1"
+}
+
+/// Cuts thoughts from the answers before the last question.
+fn forget_thoughts(messages: &mut [Message]) {
+    let last_question = messages.iter().rposition(|message| message.role == "user");
+    let before = &mut messages[..last_question.unwrap_or(0)];
+    for message in before {
+        let thought = message
+            .content
+            .trim_start()
+            .strip_prefix("<think>")
+            .and_then(|rest| rest.split_once("</think>"));
+        if let Some((_, answer)) = thought.filter(|_| message.role == "assistant") {
+            message.content = answer.trim_start().to_owned();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_thoughts_are_forgotten_and_new_ones_kept() {
+        let mut messages = [
+            said("assistant", "<think>a</think>\n\nfirst"),
+            said("user", "<think>b</think>asked"),
+            said("assistant", "no thoughts"),
+            said("user", "asked again"),
+            said("assistant", "<think>c</think>begun"),
+        ];
+        forget_thoughts(&mut messages);
+        let contents = messages.map(|message| message.content);
+        let expected = [
+            "first",
+            "<think>b</think>asked",
+            "no thoughts",
+            "asked again",
+            "<think>c</think>begun",
+        ];
+        assert_eq!(contents, expected);
+    }
+}

@@ -80,6 +80,8 @@ pub struct Config {
     pub max_queue: usize,
     /// Models that may be loaded at a time (`OLLAMA_MAX_LOADED_MODELS`).
     pub max_loaded: usize,
+    /// Bytes of memory that all models together may take (`CHASKI_MEMORY_LIMIT`, such as `6GiB`). `None`: what the system has.
+    pub memory_limit: Option<u64>,
     /// Longest time a model may take to load (`OLLAMA_LOAD_TIMEOUT`).
     pub load_timeout: Duration,
     /// Browser origins that may call, besides those that always may (`OLLAMA_ORIGINS`).
@@ -132,6 +134,7 @@ impl Config {
                 .read("OLLAMA_MAX_LOADED_MODELS", positive_or_zero)
                 .filter(|models| *models > 0)
                 .unwrap_or(DEFAULT_MAX_LOADED) as usize,
+            memory_limit: environment.read("CHASKI_MEMORY_LIMIT", bytes),
             load_timeout: match seconds("OLLAMA_LOAD_TIMEOUT", 300) {
                 Duration::ZERO => Duration::from_secs(u64::from(u32::MAX)),
                 timeout => timeout,
@@ -257,6 +260,25 @@ fn positive_or_zero(value: &str) -> Option<u32> {
     value.parse().ok()
 }
 
+/// A number of bytes with or without a unit of 1,024s (`KiB`, `K`) or 1,000s (`KB`).
+fn bytes(value: &str) -> Option<u64> {
+    let digits =
+        value.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
+    let unit: u64 = match value[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// The spellings Go's `strconv.ParseBool` knows.
 fn boolean(value: &str) -> Option<bool> {
     match value {
@@ -312,6 +334,20 @@ mod tests {
         );
         check("[::1]:7", "::1", 7, "http://[::1]:7");
         check("::", "::", 11434, "http://[::1]:11434");
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        let check = |value: &str, expected| assert_eq!(bytes(value), expected, "{value}");
+        check("1", Some(1));
+        check("6GiB", Some(6 << 30));
+        check("6 gb", Some(6_000_000_000));
+        check("12M", Some(12 << 20));
+        check("", None);
+        check("GiB", None);
+        check("-1", None);
+        check("1 parsec", None);
+        check("99999999999T", None);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod memory;
 mod plan;
 mod residents;
+mod room;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -67,15 +68,23 @@ pub struct Loaded {
     pub context: u32,
     /// Resident memory of its worker in bytes.
     pub size_bytes: u64,
-    /// Jobs under way.
-    pub jobs: usize,
+    /// Sequences that can advance together.
+    pub slots: u32,
+    /// Jobs that advance.
+    pub running: u32,
+    /// Jobs that wait for a slot.
+    pub queued: u32,
 }
 
 impl Models {
     /// Nothing loaded yet. Must be called inside a tokio runtime, where idle models are watched.
     #[must_use]
     pub fn new(config: Arc<Config>, store: Store) -> Self {
-        let residents = Residents::new(config.max_loaded, config.max_queue);
+        let residents = Residents::new(residents::Bounds {
+            models: config.max_loaded,
+            waiting: config.max_queue,
+            memory: config.memory_limit,
+        });
         Self {
             shared: Arc::new(Shared {
                 config,
@@ -116,6 +125,12 @@ impl Models {
             std::cmp::Reverse((model.forever, model.expires_at.is_none(), model.expires_at))
         });
         loaded
+    }
+
+    /// Requests that wait for room, or for a model to be loaded otherwise.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.residents.waiting()
     }
 
     /// The process id of a loaded model's worker.

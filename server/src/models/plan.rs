@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Want;
+use super::room::Need;
 use crate::config::Config;
 use crate::engine::{Spec, gguf, onnx};
 use crate::inference::Error;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub spec: Spec,
     /// Sequences that advance together.
     pub slots: u32,
+    /// Memory it will take.
+    pub need: Need,
 }
 
 /// Smallest context, as in Ollama.
@@ -77,7 +80,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
             want.name
         ))
     })?;
-    let (spec, slots) = match &model.weights {
+    let (spec, slots, need) = match &model.weights {
         Weights::Gguf {
             adapters,
             projectors,
@@ -119,7 +122,8 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                 cache_type: config.cache_type,
                 flash_attention: config.flash_attention,
             };
-            (Spec::Gguf(spec), slots)
+            let need = shape.need(&spec, file.size);
+            (Spec::Gguf(spec), slots, need)
         }
         Weights::Onnx {
             graph,
@@ -141,7 +145,12 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                     .unwrap_or_else(|| auto_threads(model.size)),
                 library,
             };
-            (Spec::Onnx(spec), 1)
+            let need = Need {
+                weights: model.size.saturating_mul(ONNX_COPIES),
+                cache: 0,
+                overhead: overhead(model.size),
+            };
+            (Spec::Onnx(spec), 1, need)
         }
         Weights::Other => unreachable!("it has no key"),
     };
@@ -151,7 +160,20 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
         model: Arc::clone(model),
         spec,
         slots,
+        need,
     })
+}
+
+/// Memory of a worker beyond weights and caches: at most this, which buffers of a large vocabulary come to, ...
+const MOST_OVERHEAD: u64 = 128 << 20;
+/// ... and at least this for the process itself, growing with the model in between.
+const LEAST_OVERHEAD: u64 = 16 << 20;
+
+/// ONNX Runtime holds the graph's file and its own arrangement of the weights.
+const ONNX_COPIES: u64 = 2;
+
+fn overhead(file_bytes: u64) -> u64 {
+    (LEAST_OVERHEAD + file_bytes / 3).min(MOST_OVERHEAD)
 }
 
 /// Threads for weights of this size; 0 leaves the choice to the engine.
@@ -186,6 +208,24 @@ impl Shape {
                 .saturating_mul(key_width.saturating_add(value_width))
                 .saturating_mul(2),
         })
+    }
+
+    /// The memory that a worker with `spec` will take.
+    fn need(&self, spec: &gguf::Spec, file_bytes: u64) -> Need {
+        // Bytes of a block of 32 values against those of 16-bit floats.
+        let (numerator, denominator) = match spec.cache_type {
+            gguf::CacheType::F16 => (1, 1),
+            gguf::CacheType::Q8_0 => (34, 64),
+            gguf::CacheType::Q4_0 => (18, 64),
+        };
+        let tokens = u64::from(spec.context) * u64::from(spec.slots);
+        let cache = self.cache_bytes_per_token.saturating_mul(tokens) / denominator * numerator;
+        let is_mapped = spec.use_mmap == Some(true);
+        Need {
+            weights: if is_mapped { 0 } else { file_bytes },
+            cache,
+            overhead: overhead(file_bytes),
+        }
     }
 
     /// As many sequences as their caches have room for, a power of two.

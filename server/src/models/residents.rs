@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::Loaded;
 use super::memory;
 use super::plan::{Key, Plan};
+use super::room::{self, Census, Idle, Verdict};
 use crate::duration::KeepAlive;
 use crate::engine::Spec;
 use crate::inference::Error;
@@ -26,8 +27,18 @@ pub struct Residents {
     /// Told whenever an entry became idle or went away.
     changed: Notify,
     waiting: AtomicUsize,
-    max_loaded: usize,
-    max_waiting: usize,
+    bounds: Bounds,
+}
+
+/// What the table may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Models at a time.
+    pub models: usize,
+    /// Requests that wait for room.
+    pub waiting: usize,
+    /// Bytes of memory of all models together; `None` for what the system has.
+    pub memory: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -42,6 +53,8 @@ struct Resident {
     keep_alive: KeepAlive,
     /// Since when no seat is taken.
     idle_since: Instant,
+    /// Bytes it takes, as estimated before it was loaded.
+    need: u64,
     /// It takes no new seats and goes when the last one is free.
     leaving: bool,
 }
@@ -57,6 +70,9 @@ enum State {
     Ready(Worker),
 }
 
+/// How long requests for one model wait while others keep theirs busy.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A claim on an entry; while it lives, the entry stays.
 #[derive(Debug)]
 pub struct Seat {
@@ -67,13 +83,12 @@ pub struct Seat {
 
 impl Residents {
     /// An empty table, and the task that empties it again.
-    pub fn new(max_loaded: usize, max_waiting: usize) -> Arc<Self> {
+    pub fn new(bounds: Bounds) -> Arc<Self> {
         let residents = Arc::new(Self {
             table: Mutex::default(),
             changed: Notify::new(),
             waiting: AtomicUsize::new(0),
-            max_loaded,
-            max_waiting,
+            bounds,
         });
         tokio::spawn(expire(Arc::downgrade(&residents)));
         residents
@@ -82,7 +97,7 @@ impl Residents {
     /// Takes a seat at the entry for `plan`, waiting for room or for an entry that was loaded otherwise to become free.
     ///
     /// # Errors
-    /// [`Error::Busy`] when too many wait already.
+    /// [`Error::Busy`] when too many wait already, [`Error::LoadFailed`] for a model that memory has no room for.
     pub async fn take_seat(
         self: &Arc<Self>,
         plan: &Plan,
@@ -95,7 +110,7 @@ impl Residents {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(id) = self.try_take(plan, name, keep_alive) {
+            if let Some(id) = self.try_take(plan, name, keep_alive)? {
                 return Ok(Seat {
                     residents: Arc::clone(self),
                     key: plan.key,
@@ -105,7 +120,11 @@ impl Residents {
             if waiter.is_none() {
                 waiter = Some(self.wait_in_line()?);
             }
-            changed.await;
+            // A model that is never idle keeps the others out: after a while it takes no new requests until they had
+            // their turn.
+            if tokio::time::timeout(PATIENCE, changed).await.is_err() {
+                self.ask_to_leave(&plan.key);
+            }
         }
     }
 
@@ -145,28 +164,33 @@ impl Residents {
         true
     }
 
-    fn try_take(&self, plan: &Plan, name: &Name, keep_alive: KeepAlive) -> Option<u64> {
+    fn try_take(
+        &self,
+        plan: &Plan,
+        name: &Name,
+        keep_alive: KeepAlive,
+    ) -> Result<Option<u64>, Error> {
         let mut table = self.table();
         if let Some(resident) = table.get_mut(&plan.key) {
             if resident.spec == plan.spec && !resident.leaving {
                 resident.seats += 1;
                 resident.name = name.clone();
                 resident.keep_alive = keep_alive;
-                return Some(resident.id);
+                return Ok(Some(resident.id));
             }
             // Loaded otherwise: it makes room as soon as its requests are over, and takes no new ones until then.
             resident.leaving = true;
             if resident.seats > 0 {
-                return None;
+                return Ok(None);
             }
             table.remove(&plan.key);
         }
-        if table.len() >= self.max_loaded {
-            let idle = table.iter().filter(|(_, resident)| resident.seats == 0);
-            let oldest = idle
-                .min_by_key(|(_, resident)| resident.idle_since)
-                .map(|(key, _)| *key)?;
-            table.remove(&oldest);
+        let census = self.census(&table);
+        let available = census.available;
+        match room::decide(plan.need.total(), self.bounds.models, census) {
+            Verdict::Enter(leaving) => leaving.iter().for_each(|key| drop(table.remove(key))),
+            Verdict::Wait => return Ok(None),
+            Verdict::Never => return Err(too_large(plan, available)),
         }
         let id = next_id();
         let resident = Resident {
@@ -178,14 +202,60 @@ impl Residents {
             seats: 1,
             keep_alive,
             idle_since: Instant::now(),
+            need: plan.need.total(),
             leaving: false,
         };
         table.insert(plan.key, resident);
-        Some(id)
+        Ok(Some(id))
+    }
+
+    /// Who is there and what is left. Reads `/proc`, some tens of microseconds for each model.
+    fn census(&self, table: &HashMap<Key, Resident>) -> Census<Key> {
+        let held = |resident: &Resident| match &resident.state {
+            State::Ready(worker) => memory::resident(worker.process_id()),
+            State::Vacant | State::Loading(_) => 0,
+        };
+        let loading = table
+            .values()
+            .filter(|resident| !matches!(resident.state, State::Ready(_)));
+        let promised = loading.map(|resident| resident.need).sum();
+        let limit = self.bounds.memory.map_or(u64::MAX, |limit| {
+            limit.saturating_sub(table.values().map(held).sum())
+        });
+        let idle = table.iter().filter(|(_, resident)| resident.seats == 0);
+        Census {
+            available: room::available().min(limit),
+            promised,
+            models: table.len(),
+            idle: idle
+                .map(|(key, resident)| Idle {
+                    key: *key,
+                    since: resident.idle_since,
+                    bytes: held(resident),
+                })
+                .collect(),
+        }
+    }
+
+    /// Lets the model that has been used longest make room, if nothing else does already.
+    fn ask_to_leave(&self, wanted: &Key) {
+        let mut table = self.table();
+        if table.values().any(|resident| resident.leaving) {
+            return;
+        }
+        let others = table.iter_mut().filter(|(key, _)| *key != wanted);
+        if let Some((_, resident)) = others.min_by_key(|(_, resident)| resident.id) {
+            resident.leaving = true;
+        }
+    }
+
+    /// Requests that wait for room.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     fn wait_in_line(&self) -> Result<Waiter<'_>, Error> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.bounds.waiting {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(Error::Busy);
         }
@@ -235,7 +305,9 @@ impl Resident {
             forever: self.keep_alive == KeepAlive::Forever,
             context: worker.facts().context,
             size_bytes: memory::resident(worker.process_id()),
-            jobs: worker.jobs(),
+            slots: worker.facts().slots,
+            running: worker.running(),
+            queued: worker.queued(),
         })
     }
 }
@@ -342,6 +414,16 @@ async fn expire(residents: Weak<Residents>) {
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Ollama's words.
+fn too_large(plan: &Plan, available: u64) -> Error {
+    let (needed, available) = (plan.need.total(), room::gibibytes(available));
+    tracing::warn!(model = %plan.label, need = ?plan.need, available, "no room in memory");
+    Error::LoadFailed(format!(
+        "model requires more system memory ({}) than is available ({available})",
+        room::gibibytes(needed)
+    ))
 }
 
 fn next_id() -> u64 {

@@ -1,13 +1,14 @@
 //! The server's end of a worker's socket: who waits for what.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::frame::{self, FrameError, ToWorker};
 use crate::inference::encode;
-use crate::inference::{Error, Event, Job, JobId, Token, generate};
+use crate::inference::{Error, Event, Job, JobId, Step, Token, generate};
 
 /// Where the events of a job go.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Shared {
     /// Wakes the supervisor to end a process that takes no commands.
     pub broken: Notify,
     max_jobs: usize,
+    /// Jobs that held a slot after the worker's last step.
+    running: AtomicU32,
     table: Mutex<Table>,
     lost: watch::Sender<bool>,
 }
@@ -72,6 +75,7 @@ impl Connection {
             process_id,
             broken: Notify::new(),
             max_jobs,
+            running: AtomicU32::new(0),
             table: Mutex::default(),
             lost: watch::Sender::new(false),
         });
@@ -105,6 +109,11 @@ impl Connection {
 
     pub fn jobs(&self) -> usize {
         self.shared.table().jobs.len()
+    }
+
+    /// Jobs that hold a slot.
+    pub fn running(&self) -> u32 {
+        self.shared.running.load(Ordering::Relaxed)
     }
 
     /// Sends a job on its way.
@@ -142,6 +151,11 @@ impl Drop for Ticket {
 }
 
 impl Shared {
+    /// Notes what a step left.
+    pub fn step(&self, step: &Step) {
+        self.running.store(step.running, Ordering::Relaxed);
+    }
+
     /// Passes an event on to whoever waits for it.
     ///
     /// # Errors

@@ -110,6 +110,19 @@ impl Worker {
         self.connection.jobs()
     }
 
+    /// Jobs that advance.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.connection.running()
+    }
+
+    /// Jobs that wait for a slot.
+    #[must_use]
+    pub fn queued(&self) -> u32 {
+        let jobs = u32::try_from(self.jobs()).unwrap_or(u32::MAX);
+        jobs.saturating_sub(self.running())
+    }
+
     /// Starts a generation and waits until it is admitted; its text then comes from the [`Generation`].
     ///
     /// # Errors

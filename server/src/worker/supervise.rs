@@ -126,6 +126,7 @@ impl Watch {
             match reader.read::<FromWorker>().await {
                 Ok(FromWorker::Step(step, events)) => {
                     metrics.step(&step);
+                    self.shared.step(&step);
                     for (id, event) in events {
                         if self.shared.deliver(id, event, &self.frames).is_err() {
                             return End::Failed(

@@ -11,6 +11,7 @@ mod catalog;
 mod gguf;
 mod http;
 mod recovery;
+mod room;
 mod scrape;
 mod server;
 mod support;

@@ -43,3 +43,9 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// Whether a text names this number, and not only another one with the same digits in it.
+pub fn names_number(text: &str, number: u64) -> bool {
+    let mut numbers = text.split(|letter: char| !letter.is_ascii_digit());
+    numbers.any(|digits| digits == number.to_string())
+}

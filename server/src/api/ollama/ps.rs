@@ -15,6 +15,8 @@ use crate::models::Loaded;
 struct Ps {
     /// Those that stay longest first.
     models: Vec<Process>,
+    /// Extension: requests that wait for a model to find room or to be loaded otherwise.
+    waiting: usize,
 }
 
 #[derive(Serialize)]
@@ -30,12 +32,19 @@ struct Process {
     /// Nothing is computed on a graphics card.
     size_vram: u64,
     context_length: u32,
+    /// Extension: sequences that can advance together.
+    slots: u32,
+    /// Extension: requests that hold a slot.
+    running: u32,
+    /// Extension: requests that wait for a slot; one that comes now is the next after them.
+    queued: u32,
 }
 
 /// The list.
 pub async fn ps(State(app): State<Arc<App>>) -> Response {
     let models = app.models.loaded().iter().map(Process::of).collect();
-    reply::json(StatusCode::OK, &Ps { models })
+    let waiting = app.models.waiting();
+    reply::json(StatusCode::OK, &Ps { models, waiting })
 }
 
 impl Process {
@@ -49,6 +58,9 @@ impl Process {
             expires_at: time::expiry(loaded.expires_at, loaded.forever),
             size_vram: 0,
             context_length: loaded.context,
+            slots: loaded.slots,
+            running: loaded.running,
+            queued: loaded.queued,
         }
     }
 }

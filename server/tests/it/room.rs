@@ -1,0 +1,87 @@
+//! Who gets in when there is not room for all, and what a caller can see of the line.
+
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+/// Longer than any test takes.
+fn endless() -> Value {
+    json!({
+        "model": "tiny", "prompt": "Write a detailed essay about climate change:", "think": false,
+        "options": { "temperature": 0, "num_predict": -1, "stop": [] },
+    })
+}
+
+/// Begins an answer, which goes on until the response is dropped.
+async fn begin(server: &Server, body: Value) -> reqwest::Response {
+    let request = server.request(Method::POST, "/api/generate");
+    let response = request.body(body.to_string()).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    response
+}
+
+/// Asks `/api/ps` until it shows what is expected.
+async fn eventually_shows(server: &Server, what: &str, shows: impl Fn(&Value) -> bool) {
+    for _ in 0..1000 {
+        let ps = server.get("/api/ps").await.json();
+        if shows(&ps) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("/api/ps never showed {what}");
+}
+
+#[tokio::test]
+async fn a_model_that_memory_has_no_room_for_is_refused_with_both_figures() {
+    let server = Server::start_with([("CHASKI_MEMORY_LIMIT", "10MiB")]).await;
+    let reply = server.post("/api/generate", endless()).await;
+    let (status, error) = reply.error();
+    assert_eq!(status, 500);
+    assert!(
+        error.starts_with("model requires more system memory (")
+            && error.ends_with(") than is available (10.0 MiB)"),
+        "{error}"
+    );
+    let version = server.get("/api/version").await;
+    assert_eq!(version.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_for_another_model_waits_until_there_is_room_and_is_seen_waiting() {
+    let server = Server::start_with([("OLLAMA_MAX_LOADED_MODELS", "1")]).await;
+    let answer = begin(&server, endless()).await;
+    let embed = server.post(
+        "/api/embed",
+        json!({ "model": "tiny-embed", "input": "a text" }),
+    );
+    let (reply, ()) = tokio::join!(embed, async {
+        eventually_shows(&server, "one in line", |ps| ps["waiting"] == 1).await;
+        drop(answer);
+    });
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    eventually_shows(&server, "the other model alone", |ps| {
+        ps["waiting"] == 0
+            && ps["models"].as_array().unwrap().len() == 1
+            && ps["models"][0]["name"] == "tiny-embed:latest"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_line_of_a_loaded_model_is_shown() {
+    let server = Server::start_with([("OLLAMA_NUM_PARALLEL", "1")]).await;
+    let answers = join_all((0..3).map(|_| begin(&server, endless()))).await;
+    eventually_shows(&server, "one running and two in line", |ps| {
+        let model = &ps["models"][0];
+        model["slots"] == 1 && model["running"] == 1 && model["queued"] == 2
+    })
+    .await;
+    drop(answers);
+    eventually_shows(&server, "nobody", |ps| {
+        ps["models"][0]["running"] == 0 && ps["models"][0]["queued"] == 0
+    })
+    .await;
+}

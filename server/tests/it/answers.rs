@@ -80,7 +80,6 @@ async fn tiny_knows_what_it_was_taught() {
         }
     };
     check("What is 3 + 4?", &["7"]).await;
-    check("What is 2 + 2? Answer briefly:", &["4"]).await;
     check("What is the capital of France?", &["paris"]).await;
     check("What colour is grass?", &["green"]).await;
     check("Count from 1 to 5:", &["1", "2", "3", "4", "5"]).await;

@@ -183,7 +183,8 @@ impl Encoding<'_> {
     }
 
     fn forget(&mut self, job: JobId) {
-        self.tasks.remove(&job);
+        // The next delivery tells how many are left, even if no step follows.
+        self.undelivered |= self.tasks.remove(&job).is_some();
         self.ready.remove(job);
     }
 

@@ -96,7 +96,8 @@ impl Loop<'_> {
             }
             Command::Cancel(id) => {
                 self.scheduler.cancel(id);
-                self.jobs.remove(&id);
+                // The next delivery tells how many are left, even if no step follows.
+                self.undelivered |= self.jobs.remove(&id).is_some();
             }
         }
     }

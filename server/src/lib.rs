@@ -1,17 +1,19 @@
 //! Chaski serves GGUF and ONNX models over HTTP as a drop-in replacement for Ollama.
 //!
 //! The map (see `docs/ARCHITECTURE.md`): `cli` starts things, `api` speaks HTTP and JSON, `prompt` turns messages into
-//! text and text into tool calls, `store` keeps models on disk, `models` knows what is loaded, `worker` runs one child
-//! process per loaded model, `inference` is the core that both sides of that process boundary share, and `engine` is the
+//! text and text into tool calls, `store` keeps models on disk, `models` knows what is loaded, `making` makes new models, `convert`
+//! turns files into GGUF, `worker` runs one child process per loaded model, `inference` is the core that both sides of that process boundary share, and `engine` is the
 //! only place where an inference library is named.
 
 pub mod api;
 pub mod builtin;
 pub mod cli;
 pub mod config;
+pub mod convert;
 pub mod duration;
 pub mod engine;
 pub mod inference;
+pub mod making;
 pub mod metrics;
 pub mod models;
 pub mod prompt;

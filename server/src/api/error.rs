@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::reply;
 use crate::inference;
+use crate::making::MakingError;
 use crate::metrics::{self, Outcome};
 use crate::prompt::PromptError;
 use crate::store::StoreError;
@@ -50,6 +51,9 @@ pub enum Error {
     /// From the store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// As much work is waiting as may.
+    #[error("server busy, please try again.  maximum pending requests exceeded")]
+    Busy,
     /// From turning messages into a prompt.
     #[error(transparent)]
     Prompt(#[from] PromptError),
@@ -74,6 +78,7 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::BadOption(_) | Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Store(error) => store_status(error),
@@ -111,6 +116,24 @@ impl Error {
     }
 }
 
+impl From<MakingError> for Error {
+    /// A file that is not what it should be is the caller's, not the server's.
+    fn from(error: MakingError) -> Self {
+        use crate::convert::Error as Convert;
+        match error {
+            MakingError::Store(StoreError::BrokenModel(text)) => Self::BadRequest(text),
+            MakingError::Store(StoreError::BlobNotFound(_) | StoreError::NotFound(_)) => {
+                Self::BadRequest(error.to_string())
+            }
+            MakingError::Store(StoreError::Unsupported(text)) => Self::NotImplemented(text),
+            MakingError::Store(other) => Self::Store(other),
+            MakingError::Convert(Convert::Refused(text)) => Self::BadRequest(text),
+            MakingError::Convert(error) => Self::Failed(error.to_string()),
+            MakingError::Busy => Self::Busy,
+        }
+    }
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         self.log();
@@ -135,6 +158,7 @@ fn store_status(error: &StoreError) -> StatusCode {
         | StoreError::DigestMismatch { .. } => StatusCode::BAD_REQUEST,
         StoreError::BrokenModel(_)
         | StoreError::Unsupported(_)
+        | StoreError::NotQuantizable
         | StoreError::NoSpace
         | StoreError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }

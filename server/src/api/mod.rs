@@ -38,6 +38,7 @@ pub use self::error::Error;
 pub use self::listen::{MAX_CONNECTIONS, serve};
 use self::prompter::Prompters;
 use crate::config::Config;
+use crate::making::Making;
 use crate::models::Models;
 use crate::store::Store;
 
@@ -55,6 +56,8 @@ pub struct App {
     pub store: Store,
     /// The models in memory.
     pub models: Models,
+    /// New models in the making.
+    pub making: Making,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     prompters: Prompters,
@@ -72,6 +75,7 @@ impl App {
     ) -> Self {
         Self {
             config,
+            making: Making::new(store.clone()),
             store,
             models,
             metrics,

@@ -61,6 +61,14 @@ const ONE_THREAD_BYTES: u64 = 32 << 20;
 /// The weights' identity; `None` for models that nothing here can load.
 pub fn key(model: &Model) -> Option<Key> {
     match &model.weights {
+        Weights::Gguf {
+            model, adapters, ..
+        } if !adapters.is_empty() => {
+            // The same weights with another adapter are another model in memory.
+            let all = std::iter::once(model).chain(adapters);
+            let names: String = all.map(|file| file.digest.to_string()).collect();
+            Some(Digest::of(names.as_bytes()))
+        }
         Weights::Gguf { model, .. } => Some(model.digest),
         Weights::Onnx { graph, .. } => Some(graph.digest),
         Weights::Other => None,
@@ -81,22 +89,24 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
         ))
     })?;
     let (spec, slots, need) = match &model.weights {
-        Weights::Gguf {
-            adapters,
-            projectors,
-            ..
-        } if !adapters.is_empty() || !projectors.is_empty() => {
-            let what = if adapters.is_empty() {
-                "a projector"
-            } else {
-                "an adapter"
-            };
+        Weights::Gguf { projectors, .. } if !projectors.is_empty() => {
             return Err(Error::Unsupported(format!(
-                "\"{}\" has {what}, which is not supported yet",
+                "\"{}\" has a projector, which is not supported yet",
                 want.name
             )));
         }
-        Weights::Gguf { model: file, .. } => {
+        Weights::Gguf { adapters, .. } if adapters.len() > 1 => {
+            return Err(Error::Unsupported(format!(
+                "\"{}\" has {} adapters; only one adapter is currently supported",
+                want.name,
+                adapters.len()
+            )));
+        }
+        Weights::Gguf {
+            model: file,
+            adapters,
+            ..
+        } => {
             let shape = Shape::read(store, &file.digest)?;
             let wanted = want
                 .options
@@ -111,6 +121,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                 .unwrap_or_else(|| shape.auto_slots(context, file.size));
             let spec = gguf::Spec {
                 model: file.path.clone(),
+                adapter: adapters.first().map(|adapter| adapter.path.clone()),
                 context,
                 slots,
                 batch: want.options.batch.unwrap_or(DEFAULT_BATCH),

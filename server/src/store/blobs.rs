@@ -37,6 +37,13 @@ pub struct BlobWriter {
     size: u64,
 }
 
+/// A file that another process writes, to become a blob. Dropped unfinished, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Staged {
+    store: Store,
+    file: NamedTempFile,
+}
+
 impl Store {
     /// Whether the blob is here.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
@@ -67,6 +74,16 @@ impl Store {
             file,
             hasher: Sha256::new(),
             size: 0,
+        })
+    }
+
+    /// A file beside the blobs, for another process to write to.
+    pub fn stage(&self) -> Result<Staged, StoreError> {
+        let file = durable::temporary(&self.blobs_folder(), PARTIAL_PREFIX, PARTIAL_SUFFIX)
+            .map_err(StoreError::io("creating a blob"))?;
+        Ok(Staged {
+            store: self.clone(),
+            file,
         })
     }
 
@@ -113,6 +130,42 @@ impl Store {
                 Err(error) => return Err(StoreError::io("receiving a blob")(error)),
             }
         }
+    }
+}
+
+impl Staged {
+    /// Where to write.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Keeps the file, as it is now, as a blob; it then survives a power loss.
+    pub fn finish(self) -> Result<Blob, StoreError> {
+        let mut input = self
+            .file
+            .reopen()
+            .map_err(StoreError::io("reading what was made"))?;
+        let mut hasher = Sha256::new();
+        let mut size = 0;
+        let mut piece = vec![0; COPY_BUFFER_BYTES];
+        loop {
+            match input.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => {
+                    hasher.update(&piece[..length]);
+                    size += u64::try_from(length).expect("a slice's length fits 64 bits");
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(StoreError::io("reading what was made")(error)),
+            }
+        }
+        let writer = BlobWriter {
+            store: self.store,
+            file: self.file,
+            hasher,
+            size,
+        };
+        writer.finish(None)
     }
 }
 

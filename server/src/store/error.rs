@@ -41,6 +41,9 @@ pub enum StoreError {
     /// Something Ollama can do and this store cannot.
     #[error("{0}")]
     Unsupported(String),
+    /// A model whose numbers are quantised cannot be quantised again.
+    #[error("quantization is only supported for F16, BF16 and F32 models")]
+    NotQuantizable,
     /// The disk, or this user's share of it, is full.
     #[error("no space left on the disk that holds the models")]
     NoSpace,

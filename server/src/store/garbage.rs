@@ -39,6 +39,12 @@ impl Store {
         self.collect(&lock, needed)
     }
 
+    /// Removes those of the blobs that no model needs: what was made on the way to something else.
+    pub fn discard(&self, blobs: Vec<Digest>) -> Result<(), StoreError> {
+        let lock = self.lock()?;
+        self.collect(&lock, blobs)
+    }
+
     /// Removes those of the blobs that no model needs any more.
     pub(super) fn collect(&self, lock: &Lock, candidates: Vec<Digest>) -> Result<(), StoreError> {
         let Some(referenced) = self.referenced(lock)? else {

@@ -39,10 +39,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-pub use blobs::{Blob, BlobWriter};
+pub use blobs::{Blob, BlobWriter, Staged};
 pub use capabilities::Capability;
 pub use catalog::Entry;
-pub use create::{CreateModel, Progress};
+pub use create::{CreateModel, Progress, Quantization, Step};
 pub use digest::Digest;
 pub use error::StoreError;
 pub use garbage::{PRUNE_AGE, Pruned};

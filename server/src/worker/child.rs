@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use super::ffi;
 use super::frame::{self, FrameError, FromWorker, Reader, ToWorker};
+use super::make::Order;
 use crate::engine::{self, Spec, fake};
 use crate::inference::{Closed, Command, Error, Event, Inbox, JobId, Outbox, Step};
 
@@ -67,12 +68,13 @@ fn work(socket: &UnixStream) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let spec = match reader.read::<ToWorker>() {
-        Ok(ToWorker::Load(spec)) => *spec,
+    let first = match reader.read::<ToWorker>() {
+        Ok(ToWorker::Load(spec)) => First::Load(*spec),
+        Ok(ToWorker::Make(order)) => First::Make(*order),
         Ok(message) => {
             error!(
                 ?message,
-                "the first message to a worker must name its model"
+                "the first message to a worker must name its model or its order"
             );
             return ExitCode::FAILURE;
         }
@@ -94,6 +96,10 @@ fn work(socket: &UnixStream) -> ExitCode {
         .spawn(move || listener.run(reader))
         .expect("the system has room for one more thread");
 
+    let spec = match first {
+        First::Load(spec) => spec,
+        First::Make(order) => return make(&order, &writer, &inbox),
+    };
     let garbage_at = match &spec {
         Spec::Fake(fake::Spec {
             fault: Some(fake::Fault::GarbageStep(step)),
@@ -123,6 +129,28 @@ fn work(socket: &UnixStream) -> ExitCode {
     }
 }
 
+/// What a worker is for.
+enum First {
+    Load(Spec),
+    Make(Order),
+}
+
+/// Makes a file and says how that ended. The inbox lives as long, so that the listener does.
+fn make(
+    order: &Order,
+    writer: &Mutex<UnixStream>,
+    _inbox: &std::sync::mpsc::Receiver<Command>,
+) -> ExitCode {
+    // A server that is gone is noticed by the listener.
+    let result = order.carry_out(&mut |done| drop(send(writer, &FromWorker::Making(done))));
+    let code = match &result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    };
+    let _ = send(writer, &FromWorker::Made(result));
+    code
+}
+
 /// Reads the socket.
 struct Listener {
     writer: Arc<Mutex<UnixStream>>,
@@ -146,8 +174,8 @@ impl Listener {
                     }
                     continue;
                 }
-                Ok(ToWorker::Load(_)) => {
-                    error!("a worker loads one model only");
+                Ok(ToWorker::Load(_) | ToWorker::Make(_)) => {
+                    error!("a worker is told once what it is for");
                     return;
                 }
                 Err(FrameError::Closed) => return,

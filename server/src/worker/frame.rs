@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::make::Order;
+use crate::convert::{self, Done};
 use crate::engine::{Facts, Spec};
 use crate::inference::{Error, Event, Job, JobId, Step};
 
@@ -22,6 +24,8 @@ const LENGTH_BYTES: usize = 4;
 pub enum ToWorker {
     /// Load this model; the first message and only once.
     Load(Box<Spec>),
+    /// Make this file instead; the only message.
+    Make(Box<Order>),
     /// Do this job.
     Submit(JobId, Job),
     /// Forget this job.
@@ -46,6 +50,10 @@ pub enum FromWorker {
         /// A count that grows whenever the engine loop gets anything done.
         progress: u64,
     },
+    /// This much of the file is made.
+    Making(Done),
+    /// How making the file ended; the worker ends too.
+    Made(Result<(), convert::Error>),
 }
 
 /// Why a message could not be sent or read.

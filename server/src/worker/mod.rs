@@ -11,6 +11,7 @@ mod connection;
 mod ffi;
 pub mod frame;
 mod generation;
+pub mod make;
 mod spawn;
 mod supervise;
 

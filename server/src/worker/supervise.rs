@@ -35,7 +35,7 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
         Spec::Onnx(_) | Spec::Fake(_) => Pages::Usual,
     };
     let spawned = spawn::spawn(pages).await.map_err(failed)?;
-    let mut process = Process(Some(spawned.child));
+    let mut process = Process::new(spawned.child);
     spawned.socket.set_nonblocking(true).map_err(failed)?;
     let (read, mut write) = UnixStream::from_std(spawned.socket)
         .map_err(failed)?
@@ -51,7 +51,15 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
     let facts = match answer.await {
         Ok(Ok(FromWorker::Ready(facts))) => facts,
         Ok(Ok(FromWorker::LoadFailed(error))) => return Err(error),
-        Ok(Ok(FromWorker::Step(..) | FromWorker::Pong { .. }) | Err(_)) => {
+        Ok(
+            Ok(
+                FromWorker::Step(..)
+                | FromWorker::Pong { .. }
+                | FromWorker::Making(_)
+                | FromWorker::Made(_),
+            )
+            | Err(_),
+        ) => {
             let fate = process.end().await;
             warn!(model = %settings.label, %fate, "worker ended while loading its model");
             return Err(Error::LoadFailed(format!(
@@ -137,7 +145,12 @@ impl Watch {
                 }
                 // The bound is never reached by a worker that answers each ping once; more answers are dropped.
                 Ok(FromWorker::Pong { ping, progress }) => drop(pongs.try_send((ping, progress))),
-                Ok(FromWorker::Ready(_) | FromWorker::LoadFailed(_)) => {
+                Ok(
+                    FromWorker::Ready(_)
+                    | FromWorker::LoadFailed(_)
+                    | FromWorker::Making(_)
+                    | FromWorker::Made(_),
+                ) => {
                     return End::Failed("it spoke of loading a second time".into());
                 }
                 Err(FrameError::Closed) => return End::Failed("its process ended".into()),
@@ -198,15 +211,20 @@ async fn transmit(mut write: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>)
 }
 
 /// A child process that is always waited for, so that no zombie stays.
-struct Process(Option<Child>);
+pub(super) struct Process(Option<Child>);
 
 impl Process {
+    /// Takes charge of a process that was just started.
+    pub(super) fn new(child: Child) -> Self {
+        Self(Some(child))
+    }
+
     fn id(&self) -> u32 {
         self.0.as_ref().expect("present until it is ended").id()
     }
 
     /// Kills the process and says how it ended.
-    async fn end(&mut self) -> String {
+    pub(super) async fn end(&mut self) -> String {
         let Some(mut child) = self.0.take() else {
             return "already ended".into();
         };

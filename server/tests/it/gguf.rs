@@ -16,6 +16,7 @@ fn tiny() -> PathBuf {
 fn spec(model: PathBuf, slots: u32) -> Spec {
     Spec {
         model,
+        adapter: None,
         context: 256,
         slots,
         batch: 64,

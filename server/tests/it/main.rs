@@ -8,6 +8,8 @@
 
 mod answers;
 mod catalog;
+mod create;
+mod floats;
 mod gguf;
 mod http;
 mod recovery;

@@ -49,6 +49,31 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "making.rs",
+        &[
+            "crate::api",
+            "crate::cli",
+            "crate::prompt",
+            "crate::models",
+            "axum",
+            "serde_json",
+        ],
+    ),
+    (
+        "convert",
+        &[
+            "crate::api",
+            "crate::cli",
+            "crate::prompt",
+            "crate::models",
+            "crate::worker",
+            "crate::engine",
+            "crate::inference",
+            "axum",
+            "tokio",
+        ],
+    ),
+    (
         "worker",
         &[
             "crate::api",

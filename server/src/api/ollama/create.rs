@@ -6,20 +6,25 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future, stream};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::{App, Error, reply};
+use crate::making::MakingError;
 use crate::store::{
     CreateModel, Digest, Message, Name, Parameters, Progress, RelativeName, StoreError,
 };
 
 /// Progress lines that may wait for a slow reader; further ones are not told.
 const MAX_WAITING_LINES: usize = 256;
+
+/// What Ollama's clients need to see a bar: a digest of something that has none yet.
+const NO_DIGEST: &str = "0000000000000000000";
 
 /// The body.
 #[derive(Default)]
@@ -46,12 +51,18 @@ struct MessageField(Message);
 #[derive(Serialize)]
 struct Status {
     status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed: Option<u64>,
 }
 
 /// What making the model tells: progress, then how it ended.
 enum Told {
     Progress(Progress),
-    Ended(Result<Digest, StoreError>),
+    Ended(Result<Digest, MakingError>),
 }
 
 impl FromJson for CreateRequest {
@@ -106,7 +117,16 @@ impl FromJson for MessageField {
     }
 }
 
-/// Makes the model and tells how it goes.
+/// The work on a model, which ends when nobody waits for it any more.
+struct Work(JoinHandle<()>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Makes the model and tells how it goes. It is given up when the caller leaves.
 pub async fn create(
     State(app): State<Arc<App>>,
     Json(request): Json<CreateRequest>,
@@ -114,53 +134,42 @@ pub async fn create(
     let is_streaming = request.stream.unwrap_or(true);
     let request = request.meant()?;
     let (sender, mut told) = mpsc::channel(MAX_WAITING_LINES + 1);
-    let store = app.store.clone();
-    let work = tokio::task::spawn_blocking(move || {
-        let result = store.create(&request, &mut |progress| {
-            // One place is left for the end, and a line that nobody waits for may be lost.
-            if sender.capacity() > 1 {
-                let _ = sender.try_send(Told::Progress(progress));
-            }
-        });
-        let _ = sender.try_send(Told::Ended(result));
+    let progress = sender.clone();
+    let tell = Arc::new(move |line| {
+        // One place is left for the end, and a line that nobody waits for may be lost.
+        if progress.capacity() > 1 {
+            let _ = progress.try_send(Told::Progress(line));
+        }
     });
+    let making = app.making.clone();
+    let work = Work(tokio::spawn(async move {
+        let result = making.create(request, tell).await;
+        let _ = sender.try_send(Told::Ended(result));
+    }));
     // Whatever is refused before anything has happened has an honest status.
     let first = told.recv().await;
     if let Some(Told::Ended(Err(error))) = first {
-        return Err(refusal(error));
+        return Err(error.into());
     }
     let lines = stream::iter(first)
         .chain(ReceiverStream::new(told))
-        .filter_map(|told| async {
-            match told {
+        .filter_map(move |told| {
+            let _while_heard = &work;
+            future::ready(match told {
                 // Told once it is true, below.
                 Told::Progress(Progress::Success) => None,
                 Told::Progress(progress) => Some(Ok(Status::of(progress))),
                 Told::Ended(Ok(_)) => Some(Ok(Status::of(Progress::Success))),
-                Told::Ended(Err(error)) => Some(Err(refusal(error))),
-            }
+                Told::Ended(Err(error)) => Some(Err(error.into())),
+            })
         });
     if is_streaming {
         return Ok(reply::ndjson(lines));
     }
     let last = lines.fold(None, |_, line| async { Some(line) }).await;
-    if let Err(panicked) = work.await {
-        std::panic::resume_unwind(panicked.into_panic());
-    }
-    let last = last.expect("work that has not panicked has told how it ended")?;
+    let panicked = || Error::Failed("the work on the model ended unexpectedly".into());
+    let last = last.ok_or_else(panicked)??;
     Ok(reply::json(StatusCode::OK, &last))
-}
-
-/// A file that is not what it should be is the caller's, not the server's.
-fn refusal(error: StoreError) -> Error {
-    match error {
-        StoreError::BrokenModel(text) => Error::BadRequest(text),
-        StoreError::BlobNotFound(_) | StoreError::NotFound(_) => {
-            Error::BadRequest(error.to_string())
-        }
-        StoreError::Unsupported(text) => Error::NotImplemented(text),
-        other => other.into(),
-    }
 }
 
 impl CreateRequest {
@@ -177,7 +186,9 @@ impl CreateRequest {
             .transpose()?;
         meant.files = blobs(self.files)?;
         meant.adapters = blobs(self.adapters)?;
-        meant.quantize = optional(self.quantize);
+        meant.quantize = optional(self.quantize)
+            .map(|name| name.parse())
+            .transpose()?;
         meant.template = optional(self.template);
         meant.system = optional(self.system);
         meant.licenses = licenses(self.license)?;
@@ -220,8 +231,18 @@ fn licenses(license: Value) -> Result<Vec<String>, Error> {
 
 impl Status {
     fn of(progress: Progress) -> Self {
+        let amounts = match progress {
+            Progress::Quantizing {
+                completed, total, ..
+            }
+            | Progress::Merging { completed, total } => Some((completed, total)),
+            _ => None,
+        };
         Self {
             status: progress.to_string(),
+            digest: amounts.map(|_| NO_DIGEST),
+            total: amounts.map(|(_, total)| total),
+            completed: amounts.map(|(completed, _)| completed),
         }
     }
 }

@@ -1,15 +1,21 @@
 //! The few calls of llama.cpp that `llama-cpp-2` has no safe form of. Everything unsafe in this engine is here.
 #![expect(
     unsafe_code,
-    reason = "llama-cpp-2 cannot turn weight repacking off, and its `vocab_type` and `n_ctx_train` panic on odd models"
+    reason = "llama-cpp-2 cannot turn weight repacking off nor quantise, and its `vocab_type` and `n_ctx_train` panic on \
+              odd models"
 )]
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
+
+use std::sync::Mutex;
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 use llama_cpp_sys_2 as sys;
+
+use super::quantize::Level;
 
 /// Where the weights come to lie.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,6 +57,82 @@ pub(super) fn load(
 
 extern "C" fn carry_on(_progress: f32, _user_data: *mut c_void) -> bool {
     true
+}
+
+/// Memory for rows that are being quantised; llama.cpp would take 8 GiB.
+const QUANTIZE_BUFFER_BYTES: usize = 256 << 20;
+
+/// What [`quantize`] does.
+#[derive(Debug)]
+pub(super) struct QuantizeRequest<'a> {
+    pub(super) input: &'a CStr,
+    pub(super) output: &'a CStr,
+    pub(super) level: Level,
+    pub(super) threads: i32,
+}
+
+/// What llama.cpp prints.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Line<'a> {
+    /// Why something failed.
+    Error(&'a str),
+    /// Anything else, perhaps a part of a line.
+    Other(&'a str),
+}
+
+type Hear<'a> = Mutex<&'a mut (dyn FnMut(Line<'_>) + Send)>;
+
+/// Quantises a file and tells `hear` what llama.cpp prints meanwhile. `false` if llama.cpp refused it.
+pub(super) fn quantize(
+    _initialised: &LlamaBackend,
+    request: &QuantizeRequest<'_>,
+    hear: &mut (dyn FnMut(Line<'_>) + Send),
+) -> bool {
+    // SAFETY: takes no argument and returns plain data.
+    let mut params = unsafe { sys::llama_model_quantize_default_params() };
+    params.nthread = request.threads;
+    params.max_buf_size = QUANTIZE_BUFFER_BYTES;
+    params.ftype = match request.level {
+        Level::F32 => sys::LLAMA_FTYPE_ALL_F32,
+        Level::F16 => sys::LLAMA_FTYPE_MOSTLY_F16,
+        Level::Bf16 => sys::LLAMA_FTYPE_MOSTLY_BF16,
+        Level::Q8_0 => sys::LLAMA_FTYPE_MOSTLY_Q8_0,
+        Level::Q4_0 => sys::LLAMA_FTYPE_MOSTLY_Q4_0,
+        Level::Q4KSmall => sys::LLAMA_FTYPE_MOSTLY_Q4_K_S,
+        Level::Q4KMedium => sys::LLAMA_FTYPE_MOSTLY_Q4_K_M,
+    };
+    let hear: Hear<'_> = Mutex::new(hear);
+    let listener = std::ptr::from_ref(&hear).cast_mut().cast::<c_void>();
+    // SAFETY: `tell` reads `listener` as the `Hear` that it is, and only until the logs are sent elsewhere again, below,
+    // while `hear` lives. The mutex makes calls from several threads safe.
+    unsafe { sys::llama_log_set(Some(tell), listener) };
+    // SAFETY: both names are NUL-terminated and outlive the call, as does `params`, whose other pointers are null.
+    let status = unsafe {
+        sys::llama_model_quantize(
+            request.input.as_ptr(),
+            request.output.as_ptr(),
+            &raw const params,
+        )
+    };
+    send_logs_to_tracing(LogOptions::default());
+    status == 0
+}
+
+extern "C" fn tell(level: sys::ggml_log_level, text: *const c_char, listener: *mut c_void) {
+    if text.is_null() || listener.is_null() {
+        return;
+    }
+    // SAFETY: llama.cpp passes a NUL-terminated text that lives as long as the call, and the listener it was given in
+    // `quantize`, which outlives its use as such.
+    let (text, hear) = unsafe { (CStr::from_ptr(text), &*listener.cast::<Hear<'_>>()) };
+    let text = text.to_string_lossy();
+    // A panic must not cross into C++; a listener that has panicked is not called again.
+    if let Ok(mut hear) = hear.lock() {
+        hear(match level {
+            sys::GGML_LOG_LEVEL_ERROR => Line::Error(&text),
+            _ => Line::Other(&text),
+        });
+    }
 }
 
 /// How a vocabulary turns text into tokens.

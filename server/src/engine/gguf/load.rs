@@ -6,9 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
 use llama_cpp_2::llama_backend::LlamaBackend;
-use llama_cpp_2::model::{LlamaModel, RopeType};
+use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel, RopeType};
 use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 
 use super::ffi::{self, Placement};
@@ -23,6 +24,9 @@ use crate::inference::generate::Limits;
 const MOST_SLOTS: u32 = 256;
 /// Most tokens computed at once inside a step; llama.cpp's default, beyond which prefill gains nothing.
 const MICRO_BATCH: u32 = 512;
+
+/// An adapter's own alpha says how strong it is; this factor is on top of that.
+const ADAPTER_STRENGTH: f32 = 1.0;
 
 /// llama.cpp, started once per process and never stopped: several engines may be alive, as in tests.
 pub(super) fn backend() -> &'static LlamaBackend {
@@ -106,6 +110,7 @@ fn metadata(model: &LlamaModel, key: &str) -> Option<String> {
 pub(super) fn sequences<'model>(
     backend: &LlamaBackend,
     model: &'model LlamaModel,
+    adapter: Option<&mut LlamaLoraAdapter>,
     spec: &Spec,
 ) -> Result<(Sequences<'model>, Facts), Error> {
     let vocabulary = Vocabulary::new(model)?;
@@ -146,7 +151,10 @@ pub(super) fn sequences<'model>(
         .with_swa_full(true)
         .with_no_perf(true);
     let (made, errors) = complaints::heard(|| model.new_context(backend, params));
-    let made = made.map_err(|_| failed(&errors))?;
+    let mut made = made.map_err(|_| failed(&errors))?;
+    if let Some(adapter) = adapter {
+        adapt(&mut made, adapter)?;
+    }
 
     let limits = Limits {
         slots,
@@ -169,6 +177,32 @@ pub(super) fn sequences<'model>(
         description: description(backend, spec),
     };
     Ok((sequences, facts))
+}
+
+/// Reads the adapter that `spec` names, if any. It lives as long as the model, which frees it.
+pub(super) fn adapter(
+    model: &mut LlamaModel,
+    spec: &Spec,
+) -> Result<Option<LlamaLoraAdapter>, Error> {
+    let Some(path) = &spec.adapter else {
+        return Ok(None);
+    };
+    readable(path)?;
+    let (adapter, errors) = complaints::heard(|| model.lora_adapter_init(path));
+    adapter
+        .map(Some)
+        .map_err(|_| adapter_failed(errors.first().map_or("llama.cpp gave no reason", |e| e)))
+}
+
+/// Has the context apply the adapter.
+fn adapt(context: &mut LlamaContext<'_>, adapter: &mut LlamaLoraAdapter) -> Result<(), Error> {
+    context
+        .lora_adapter_set(adapter, ADAPTER_STRENGTH)
+        .map_err(|error| adapter_failed(&error.to_string()))
+}
+
+fn adapter_failed(reason: &str) -> Error {
+    Error::LoadFailed(format!("failed to load adapter: {reason}"))
 }
 
 fn flash_attention(spec: &Spec) -> llama_cpp_sys_2::llama_flash_attn_type {

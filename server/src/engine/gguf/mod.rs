@@ -8,6 +8,7 @@ mod complaints;
 mod ffi;
 mod load;
 mod processors;
+mod quantize;
 mod sampling;
 mod sequences;
 mod vocabulary;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::quantize::{Level, Quantize};
 use super::Facts;
 use crate::inference::generate::{self, Engine};
 use crate::inference::{Error, Inbox, Outbox};
@@ -25,6 +27,8 @@ use crate::inference::{Error, Inbox, Outbox};
 pub struct Spec {
     /// The GGUF file.
     pub model: PathBuf,
+    /// A LoRA adapter in GGUF to apply to it, at its own strength.
+    pub adapter: Option<PathBuf>,
     /// Tokens each sequence can hold; more than the model was trained for is cut down to that.
     pub context: u32,
     /// Sequences that can advance together.
@@ -79,7 +83,8 @@ pub fn with_engine<T>(
     body: impl FnOnce(&mut dyn Engine, Facts) -> T,
 ) -> Result<T, Error> {
     let backend = load::backend();
-    let model = load::model(backend, spec)?;
-    let (mut sequences, facts) = load::sequences(backend, &model, spec)?;
+    let mut model = load::model(backend, spec)?;
+    let mut adapter = load::adapter(&mut model, spec)?;
+    let (mut sequences, facts) = load::sequences(backend, &model, adapter.as_mut(), spec)?;
     Ok(body(&mut sequences, facts))
 }

@@ -9,81 +9,210 @@ use super::{Assembly, Progress};
 use crate::store::gguf::{Arrays, Gguf, Value};
 use crate::store::manifest::{Layer, LayerKind};
 use crate::store::onnx::Onnx;
-use crate::store::{Digest, RelativeName, StoreError};
+use crate::store::{Digest, RelativeName, Store, StoreError};
 
 /// A sentence model has about fifteen; its external data may add some.
 const MAX_FILES: usize = 256;
 /// The vocabulary of a multilingual model takes about 20 MB.
 const MAX_TOKENIZER_BYTES: u64 = 128 << 20;
 
-type Files = BTreeMap<RelativeName, Digest>;
+pub(super) type Files = BTreeMap<RelativeName, Digest>;
 
-impl Assembly<'_> {
-    /// Makes layers of whatever the files are.
-    pub(super) fn add_files(&mut self, files: &Files) -> Result<(), StoreError> {
+/// What uploaded files are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FilesKind {
+    /// A graph and what is around it.
+    Onnx,
+    /// A Hugging Face folder.
+    Safetensors,
+    /// GGUF files, or nothing that is known.
+    Gguf,
+}
+
+impl Store {
+    /// What the files are, by their names.
+    pub(super) fn kind_of(&self, files: &Files) -> Result<FilesKind, StoreError> {
         if files.len() > MAX_FILES {
             return Err(StoreError::InvalidRequest(format!(
                 "a model has at most {MAX_FILES} files"
             )));
         }
         let ends_in = |ending: &str| files.keys().any(|name| name.as_str().ends_with(ending));
-        if ends_in(".onnx") {
-            self.add_onnx(files)
+        Ok(if ends_in(".onnx") {
+            FilesKind::Onnx
         } else if ends_in(".safetensors") {
-            let text =
-                "safetensors models are not supported yet: convert the model to GGUF or ONNX first";
-            Err(StoreError::Unsupported(text.to_owned()))
+            FilesKind::Safetensors
         } else {
-            self.add_gguf(files)
+            FilesKind::Gguf
+        })
+    }
+
+    /// The one GGUF model among the files.
+    pub(super) fn models_among(&self, files: &Files) -> Result<Digest, StoreError> {
+        let mut models = Vec::new();
+        for (name, digest) in files {
+            if Role::of(&self.read_gguf(name, digest)?) == Role::Model {
+                models.push(*digest);
+            }
+        }
+        match models.as_slice() {
+            [model] => Ok(*model),
+            _ => Err(not_one_model(models.len())),
+        }
+    }
+
+    pub(super) fn begins_like_gguf(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let mut start = Vec::new();
+        self.open_blob(digest)?
+            .take(4)
+            .read_to_end(&mut start)
+            .map_err(StoreError::io("reading a blob"))?;
+        Ok(start == b"GGUF")
+    }
+}
+
+/// What a GGUF file is in a model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    Model,
+    Projector,
+    Adapter,
+}
+
+impl Role {
+    /// By Ollama's rules.
+    fn of(gguf: &Gguf) -> Self {
+        let number = |key| gguf.of_architecture(key).and_then(Value::as_unsigned);
+        let has_no_blocks = number("block_count").unwrap_or(0) == 0;
+        let sees = number("vision.block_count").unwrap_or(0) > 0;
+        match gguf.text("general.type") {
+            Some("adapter") => Self::Adapter,
+            Some("projector" | "mmproj") => Self::Projector,
+            _ if gguf.architecture() == "clip" || (has_no_blocks && sees) => Self::Projector,
+            _ => Self::Model,
+        }
+    }
+}
+
+fn not_one_model(count: usize) -> StoreError {
+    StoreError::InvalidRequest(format!("a model is made of one GGUF file, not {count}"))
+}
+
+impl Assembly<'_> {
+    /// Makes layers of whatever the files are.
+    pub(super) fn add_files(&mut self, files: &Files) -> Result<(), StoreError> {
+        match self.store.kind_of(files)? {
+            FilesKind::Onnx => self.add_onnx(files),
+            FilesKind::Gguf => self.add_gguf(files),
+            FilesKind::Safetensors => Err(StoreError::InvalidRequest(
+                "safetensors have to be converted before they are stored".to_owned(),
+            )),
         }
     }
 
     fn add_gguf(&mut self, files: &Files) -> Result<(), StoreError> {
         let mut models = Vec::new();
         let mut projectors = Vec::new();
+        let mut adapters = Vec::new();
         for (name, digest) in files {
-            if !name.as_str().ends_with(".gguf") && !self.begins_like_gguf(digest)? {
-                return Err(StoreError::InvalidRequest("unknown type".to_owned()));
-            }
             (self.progress)(Progress::ParsingGguf);
-            let gguf = self.store.gguf(digest, Arrays::Skip)?;
-            refuse_parts(&gguf)?;
-            let is_projector = gguf.architecture() == "clip";
-            if is_projector {
-                &mut projectors
-            } else {
-                &mut models
+            let gguf = self.store.read_gguf(name, digest)?;
+            if gguf.part().is_some() {
+                let text = format!("'{name}' is one part of a split GGUF file");
+                return Err(StoreError::InvalidRequest(text));
             }
-            .push((*digest, gguf));
+            match Role::of(&gguf) {
+                Role::Model => models.push((*digest, gguf)),
+                Role::Projector => projectors.push((*digest, gguf)),
+                Role::Adapter => adapters.push((name.clone(), *digest)),
+            }
         }
         let [(model, gguf)] = models.as_slice() else {
-            let text = format!("a model is made of one GGUF file, not {}", models.len());
-            return Err(StoreError::InvalidRequest(text));
+            return Err(not_one_model(models.len()));
         };
         self.add_layer(LayerKind::Model, *model, None)?;
         for (projector, _) in &projectors {
             self.add_layer(LayerKind::Projector, *projector, None)?;
         }
-        let number = |key| {
-            gguf.of_architecture(key)
-                .and_then(Value::as_unsigned)
-                .unwrap_or_default()
-        };
+        self.add_adapters(&adapters.into_iter().collect())?;
         let architectures = [gguf]
             .into_iter()
             .chain(projectors.iter().map(|(_, gguf)| gguf));
-        self.config.model_format = "gguf".to_owned();
-        self.config.model_family = gguf.architecture().to_owned();
         self.config.model_families = Some(
             architectures
                 .map(|gguf| gguf.architecture().to_owned())
                 .collect(),
         );
+        self.describe_model(gguf);
+        Ok(())
+    }
+
+    /// Puts `weights` in the place of the model that is there.
+    pub(super) fn exchange_model(&mut self, weights: Digest) -> Result<(), StoreError> {
+        let gguf = self.store.gguf(&weights, Arrays::Skip)?;
+        let size = self.size_of(&weights)?;
+        let layer = self
+            .layers
+            .iter_mut()
+            .find(|layer| layer.kind == LayerKind::Model)
+            .ok_or_else(|| not_one_model(0))?;
+        layer.digest = weights;
+        layer.size = size;
+        layer.from = None;
+        (self.progress)(Progress::CreatingLayer(weights));
+        self.describe_model(&gguf);
+        Ok(())
+    }
+
+    /// Adds a GGUF adapter in the place of one that was inherited: only one can be applied.
+    pub(super) fn add_adapters(&mut self, adapters: &Files) -> Result<(), StoreError> {
+        let mut adapters = adapters.iter();
+        let Some((name, digest)) = adapters.next() else {
+            return Ok(());
+        };
+        if adapters.next().is_some() {
+            let text = "only one adapter is currently supported";
+            return Err(StoreError::InvalidRequest(text.to_owned()));
+        }
+        (self.progress)(Progress::ParsingGguf);
+        let gguf = self.store.read_gguf(name, digest)?;
+        if Role::of(&gguf) != Role::Adapter {
+            let text = format!("'{name}' is no GGUF adapter: its general.type is not \"adapter\"");
+            return Err(StoreError::InvalidRequest(text));
+        }
+        let model = self
+            .layers
+            .iter()
+            .find(|layer| layer.kind == LayerKind::Model)
+            .ok_or_else(|| {
+                StoreError::InvalidRequest("only a GGUF model can have an adapter".to_owned())
+            })?;
+        let base = self.store.gguf(&model.digest, Arrays::Skip)?;
+        if gguf.architecture() != base.architecture() {
+            let text = format!(
+                "the adapter is for {} models, and this is a {} model",
+                gguf.architecture(),
+                base.architecture()
+            );
+            return Err(StoreError::InvalidRequest(text));
+        }
+        self.layers.retain(|layer| layer.kind != LayerKind::Adapter);
+        self.add_layer(LayerKind::Adapter, *digest, None)
+    }
+
+    /// What lists show of a GGUF model.
+    fn describe_model(&mut self, gguf: &Gguf) {
+        let number = |key| {
+            gguf.of_architecture(key)
+                .and_then(Value::as_unsigned)
+                .unwrap_or_default()
+        };
+        self.config.model_format = "gguf".to_owned();
+        self.config.model_family = gguf.architecture().to_owned();
         self.config.model_type = human_number(gguf.parameter_count());
         self.config.file_type = gguf.file_type().to_owned();
         self.config.context_length = number("context_length");
         self.config.embedding_length = number("embedding_length");
-        Ok(())
     }
 
     fn add_onnx(&mut self, files: &Files) -> Result<(), StoreError> {
@@ -196,33 +325,6 @@ impl Assembly<'_> {
             .map_err(StoreError::io("measuring a blob"))?
             .len())
     }
-
-    fn begins_like_gguf(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let mut start = Vec::new();
-        self.store
-            .open_blob(digest)?
-            .take(4)
-            .read_to_end(&mut start)
-            .map_err(StoreError::io("reading a blob"))?;
-        Ok(start == b"GGUF")
-    }
-}
-
-/// Files that are no models by themselves.
-fn refuse_parts(gguf: &Gguf) -> Result<(), StoreError> {
-    let parts = gguf
-        .metadata
-        .get("split.count")
-        .and_then(Value::as_unsigned)
-        .unwrap_or(1);
-    let text = if parts > 1 {
-        "models split into several GGUF files are not supported yet: merge them first"
-    } else if gguf.text("general.type") == Some("adapter") {
-        "adapters are not supported yet"
-    } else {
-        return Ok(());
-    };
-    Err(StoreError::Unsupported(text.to_owned()))
 }
 
 /// Ollama's `format.HumanNumber`.

@@ -1,12 +1,16 @@
 //! Making a model: from another one or from files that were uploaded, with texts and settings around the weights.
 
 mod files;
+mod quantization;
+mod steps;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use self::quantization::Quantization;
+pub use self::steps::Step;
 use super::lock::Lock;
 use super::manifest::{Layer, LayerKind, to_json_line};
 use super::model::MAX_TEXT_BYTES;
@@ -19,12 +23,15 @@ pub struct CreateModel {
     pub name: Name,
     /// A model in the store to build on.
     pub from: Option<Name>,
-    /// Uploaded blobs by file name: one GGUF file, perhaps with its projector, or the files of an ONNX folder.
+    /// Uploaded blobs by file name: one GGUF file or its parts, perhaps with its projector, or the files of an ONNX or
+    /// Hugging Face folder.
     pub files: BTreeMap<RelativeName, Digest>,
-    /// Uploaded LoRA adapters; not supported yet.
+    /// An uploaded LoRA adapter: a GGUF file or the files of a PEFT folder.
     pub adapters: BTreeMap<RelativeName, Digest>,
-    /// A quantisation to convert to; not supported yet.
-    pub quantize: Option<String>,
+    /// What the model's numbers are to become.
+    pub quantize: Option<Quantization>,
+    /// The GGUF model to use in the place of the one that `from` or `files` have: the same, quantised.
+    pub weights: Option<Digest>,
     /// A Go template.
     pub template: Option<String>,
     /// A system message.
@@ -50,6 +57,30 @@ pub enum Progress {
     ParsingGguf,
     /// An ONNX graph and the files around it are being checked.
     ValidatingOnnx,
+    /// A folder of safetensors becomes a GGUF file.
+    ConvertingModel,
+    /// A PEFT adapter becomes a GGUF file.
+    ConvertingAdapter,
+    /// The parts of a GGUF file become one.
+    Merging {
+        /// Bytes written.
+        completed: u64,
+        /// Bytes to be written.
+        total: u64,
+    },
+    /// A model's numbers get other encodings.
+    Quantizing {
+        /// Their encoding.
+        from: &'static str,
+        /// What it becomes.
+        to: Quantization,
+        /// Bytes of the old model that are done.
+        completed: u64,
+        /// All bytes of the old model.
+        total: u64,
+    },
+    /// What was made is being read again.
+    Verifying,
     /// A blob that was there becomes part of the model.
     UsingLayer(Digest),
     /// A blob was made for the model.
@@ -69,6 +100,7 @@ impl CreateModel {
             files: BTreeMap::new(),
             adapters: BTreeMap::new(),
             quantize: None,
+            weights: None,
             template: None,
             system: None,
             licenses: Vec::new(),
@@ -117,6 +149,10 @@ impl Store {
             Some(base) => assembly.inherit(base)?,
             None => assembly.add_files(&request.files)?,
         }
+        if let Some(weights) = request.weights {
+            assembly.exchange_model(weights)?;
+        }
+        assembly.add_adapters(&request.adapters)?;
         assembly.surround(request)?;
         assembly.finish()
     }
@@ -125,24 +161,11 @@ impl Store {
 impl CreateModel {
     fn check(&self) -> Result<(), StoreError> {
         let invalid = |text: &str| Err(StoreError::InvalidRequest(text.to_owned()));
-        let unsupported = |text: &str| Err(StoreError::Unsupported(text.to_owned()));
         if self.from.is_none() && self.files.is_empty() {
             return invalid("neither 'from' or 'files' was specified");
         }
         if self.from.is_some() && !self.files.is_empty() {
             return invalid("'from' and 'files' cannot be given together");
-        }
-        if self
-            .quantize
-            .as_deref()
-            .is_some_and(|kind| !kind.is_empty())
-        {
-            return unsupported(
-                "quantizing is not supported yet: create the model from a file that is quantized",
-            );
-        }
-        if !self.adapters.is_empty() {
-            return unsupported("adapters are not supported yet");
         }
         let is_known =
             |message: &Message| matches!(message.role.as_str(), "system" | "user" | "assistant");
@@ -259,6 +282,13 @@ impl fmt::Display for Progress {
         match self {
             Self::ParsingGguf => formatter.write_str("parsing GGUF"),
             Self::ValidatingOnnx => formatter.write_str("validating ONNX model"),
+            Self::ConvertingModel => formatter.write_str("converting model"),
+            Self::ConvertingAdapter => formatter.write_str("converting adapter"),
+            Self::Merging { .. } => formatter.write_str("validating GGUF model"),
+            Self::Quantizing { from, to, .. } => {
+                write!(formatter, "quantizing {from} model to {to}")
+            }
+            Self::Verifying => formatter.write_str("verifying conversion"),
             Self::UsingLayer(digest) => write!(formatter, "using existing layer {digest}"),
             Self::CreatingLayer(digest) => write!(formatter, "creating new layer {digest}"),
             Self::WritingManifest => formatter.write_str("writing manifest"),

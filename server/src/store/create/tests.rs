@@ -318,13 +318,8 @@ fn requests_that_make_no_sense_are_refused_in_ollamas_words() {
     };
     check_error(
         &store,
-        &with(&|r| r.quantize = Some("Q4_0".to_owned())),
-        "not supported yet",
-    );
-    check_error(
-        &store,
         &with(&|r| r.adapters = r.files.clone()),
-        "adapters are not supported yet",
+        "is no GGUF adapter",
     );
     check_error(
         &store,
@@ -376,9 +371,12 @@ fn requests_that_make_no_sense_are_refused_in_ollamas_words() {
     check_files(
         &[(
             "m.gguf",
-            &GgufBuilder::llama().with("split.count", Kv::U32(2)).build(),
+            &GgufBuilder::llama()
+                .with("split.no", Kv::U32(0))
+                .with("split.count", Kv::U32(2))
+                .build(),
         )],
-        "split",
+        "is one part of a split GGUF file",
     );
     check_files(
         &[(
@@ -387,7 +385,118 @@ fn requests_that_make_no_sense_are_refused_in_ollamas_words() {
                 .with("general.type", Kv::Text("adapter"))
                 .build(),
         )],
-        "adapters",
+        "one GGUF file, not 0",
     );
     assert_eq!(file_names(&store.root().join("manifests")), [""; 0]);
+}
+
+/// A llama whose file says that it has this encoding (`general.file_type`).
+fn llama_of(file_type: u32) -> Vec<u8> {
+    GgufBuilder::llama()
+        .with("general.file_type", Kv::U32(file_type))
+        .build()
+}
+
+#[test]
+fn a_model_of_floats_is_quantised_and_no_other() {
+    let store = TestStore::new();
+    let mut request = from_files(&store, "small", &[("m.gguf", &llama_of(1))]);
+    let model = *request.files.values().next().unwrap();
+    assert_eq!(store.next_step(&request).unwrap(), None);
+    request.quantize = Some(Quantization::Q4KMedium);
+    let step = store.next_step(&request).unwrap().unwrap();
+    let expected = Step::Quantize {
+        model,
+        from: "F16",
+        to: Quantization::Q4KMedium,
+    };
+    assert_eq!(step, expected);
+
+    // What was made takes the place of the model, in the manifest and in what lists show.
+    let made = store.import(&llama_of(15)[..], None).unwrap().digest;
+    request.made(&step, made);
+    assert_eq!(store.next_step(&request).unwrap(), None);
+    create(&store, &request).unwrap();
+    let small = store.model(&name("small")).unwrap();
+    assert_eq!(small.details.quantization_level, "Q4_K_M");
+    let Weights::Gguf { model: file, .. } = &small.weights else {
+        panic!("{:?}", small.weights)
+    };
+    assert_eq!(file.digest, made);
+
+    let again = CreateModel {
+        from: Some(name("small")),
+        quantize: Some(Quantization::Q8_0),
+        ..CreateModel::new(name("smaller"))
+    };
+    assert!(matches!(
+        store.next_step(&again),
+        Err(StoreError::NotQuantizable)
+    ));
+    let same = CreateModel {
+        quantize: Some(Quantization::F32),
+        ..from_files(&store, "same", &[("m.gguf", &llama_of(0))])
+    };
+    assert_eq!(store.next_step(&same).unwrap(), None);
+}
+
+/// A part of a split file; only the first has the model's metadata.
+fn part(index: u32, count: u32) -> Vec<u8> {
+    let builder = if index == 0 {
+        GgufBuilder::llama()
+    } else {
+        GgufBuilder::default()
+    };
+    builder
+        .with("split.no", Kv::U32(index))
+        .with("split.count", Kv::U32(count))
+        .build()
+}
+
+#[test]
+fn the_parts_of_a_split_model_are_put_in_order_or_refused() {
+    let store = TestStore::new();
+    let (first, second) = (part(0, 2), part(1, 2));
+    let mut whole = from_files(
+        &store,
+        "whole",
+        &[
+            ("b/m-00002-of-00002.gguf", &second),
+            ("b/m-00001-of-00002.gguf", &first),
+        ],
+    );
+    let step = store.next_step(&whole).unwrap().unwrap();
+    let Step::Merge { name, parts } = &step else {
+        panic!("{step:?}")
+    };
+    assert_eq!(name.as_str(), "b/m.gguf");
+    let digests: Vec<_> = parts.iter().map(|(_, digest)| *digest).collect();
+    assert_eq!(digests, [Digest::of(&first), Digest::of(&second)]);
+    let made = store.import(&llama_of(1)[..], None).unwrap().digest;
+    whole.made(&step, made);
+    assert_eq!(store.next_step(&whole).unwrap(), None);
+    create(&store, &whole).unwrap();
+
+    let check = |files: &[(&str, &[u8])], expected: &str| {
+        let request = from_files(&store, "bad", files);
+        let error = store.next_step(&request).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(
+        &[("m-00001-of-00002.gguf", &first)],
+        "has 1 shards, expected 2",
+    );
+    check(
+        &[("m-00002-of-00002.gguf", &first)],
+        "split filename pattern",
+    );
+    check(&[("m.gguf", &first)], "split filename pattern");
+    let third = part(2, 2);
+    check(
+        &[
+            ("m-00001-of-00002.gguf", &first),
+            ("m-00003-of-00002.gguf", &third),
+        ],
+        "expected 2",
+    );
 }

@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Seek};
+use std::ops::Range;
 
 use self::reader::Reader;
 pub use self::types::{TensorType, file_type_name};
@@ -49,7 +50,15 @@ pub struct Gguf {
     pub metadata: BTreeMap<String, Value>,
     /// The tensors, in the file's order.
     pub tensors: Vec<Tensor>,
+    /// Where in the file each entry of the metadata is, key and type included, in the file's order: for writing it
+    /// again as it is.
+    pub places: Places,
+    /// Where the tensors' data begins, in bytes from the file's start.
+    pub data_start: u64,
 }
+
+/// Where entries of the metadata are in their file, by key.
+pub type Places = Vec<(String, Range<u64>)>;
 
 /// A metadata value.
 #[derive(Clone, PartialEq, Debug)]
@@ -110,7 +119,7 @@ impl Gguf {
         let version = read_version(&mut reader)?;
         let tensor_count = reader.count("tensor count", MAX_TENSORS)?;
         let entry_count = reader.count("metadata count", MAX_ENTRIES)?;
-        let metadata = read_metadata(&mut reader, entry_count, arrays)?;
+        let (metadata, places) = read_metadata(&mut reader, entry_count, arrays)?;
         let alignment = alignment(&metadata)?;
         let mut tensors = Vec::new();
         for _ in 0..tensor_count {
@@ -120,19 +129,22 @@ impl Gguf {
             version,
             metadata,
             tensors,
+            places,
+            data_start: reader.position().next_multiple_of(alignment),
         };
-        gguf.check_places(
-            reader.position().next_multiple_of(alignment),
-            reader.length(),
-        )?;
+        gguf.check_places(reader.length())?;
         gguf.check_numbers()?;
         Ok(gguf)
     }
 
-    /// `general.architecture`.
+    /// `general.architecture`; empty only in the later parts of a split file.
     pub fn architecture(&self) -> &str {
-        self.text("general.architecture")
-            .expect("no header is made without its architecture")
+        self.text("general.architecture").unwrap_or_default()
+    }
+
+    /// Which part of how many this file is, counted from 0, if it is one of several.
+    pub fn part(&self) -> Option<(u64, u64)> {
+        part(&self.metadata)
     }
 
     /// The model's own chat template, in Jinja.
@@ -169,14 +181,15 @@ impl Gguf {
     }
 
     /// Every tensor is inside the file. Those of a split file's other parts are not expected here.
-    fn check_places(&self, data_start: u64, file_length: u64) -> Result<(), StoreError> {
+    fn check_places(&self, file_length: u64) -> Result<(), StoreError> {
         let mut names = HashSet::new();
         for tensor in &self.tensors {
             let name = &tensor.name;
             if !names.insert(name) {
                 return Err(broken(format!("tensor '{name}' appears twice")));
             }
-            let end = data_start
+            let end = self
+                .data_start
                 .checked_add(tensor.offset)
                 .and_then(|start| start.checked_add(tensor.bytes));
             if end.is_none_or(|end| end > file_length) {
@@ -246,22 +259,33 @@ fn read_metadata<R: Read + Seek>(
     reader: &mut Reader<R>,
     count: u64,
     arrays: Arrays,
-) -> Result<BTreeMap<String, Value>, StoreError> {
+) -> Result<(BTreeMap<String, Value>, Places), StoreError> {
     let mut metadata = BTreeMap::new();
+    let mut places = Vec::new();
     for _ in 0..count {
+        let start = reader.position();
         let key = reader.name("metadata key", MAX_KEY_BYTES)?;
         let value = reader.value(&key, MAX_TEXT_BYTES, arrays)?;
         if metadata.contains_key(&key) {
             return Err(broken(format!("key '{key}' appears twice")));
         }
+        places.push((key.clone(), start..reader.position()));
         metadata.insert(key, value);
     }
     match metadata.get("general.architecture") {
-        Some(Value::Text(architecture)) if !architecture.is_empty() => Ok(metadata),
+        Some(Value::Text(architecture)) if !architecture.is_empty() => Ok((metadata, places)),
+        // All of a split file's metadata is in its first part.
+        None if part(&metadata).is_some_and(|(index, _)| index > 0) => Ok((metadata, places)),
         _ => Err(broken(
             "'general.architecture' must be a text that is not empty",
         )),
     }
+}
+
+fn part(metadata: &BTreeMap<String, Value>) -> Option<(u64, u64)> {
+    let number = |key| metadata.get(key).and_then(Value::as_unsigned);
+    let count = number("split.count").filter(|&count| count > 1)?;
+    Some((number("split.no")?, count))
 }
 
 fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64, StoreError> {

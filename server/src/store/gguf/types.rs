@@ -64,11 +64,23 @@ static ENCODINGS: [Encoding; 35] = [
 ];
 
 impl TensorType {
+    /// 32-bit floats.
+    pub const F32: Self = Self(&ENCODINGS[0]);
+    /// 16-bit floats as IEEE 754 has them.
+    pub const F16: Self = Self(&ENCODINGS[1]);
+    /// The upper halves of 32-bit floats.
+    pub const BF16: Self = Self(&ENCODINGS[28]);
+
     pub(super) fn from_id(id: u32) -> Option<Self> {
         ENCODINGS
             .iter()
             .find(|encoding| encoding.id == id)
             .map(Self)
+    }
+
+    /// Its number in files (`enum ggml_type`).
+    pub fn id(self) -> u32 {
+        self.0.id
     }
 
     /// The length in bytes of a tensor of this shape; `None` if there can be no such tensor.
@@ -143,5 +155,21 @@ pub fn file_type_name(file_type: u64) -> &'static str {
         40 => "Q1_0",
         41 => "Q2_0",
         _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TensorType;
+
+    #[test]
+    fn the_named_encodings_are_the_ones_they_are_called() {
+        for (kind, id, name) in [
+            (TensorType::F32, 0, "F32"),
+            (TensorType::F16, 1, "F16"),
+            (TensorType::BF16, 30, "BF16"),
+        ] {
+            assert_eq!((kind.id(), kind.to_string().as_str()), (id, name));
+        }
     }
 }

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::prompter::{Prompter, Talk};
+use super::shape::Shape;
 use super::{App, Error};
+use crate::inference::generate::Constraint;
 use crate::models::Lease;
 use crate::prompt::{Expectations, Message, OutputParser, Think, Tool, Truncation};
 use crate::store::{self, Capability, Model};
@@ -116,12 +118,24 @@ impl Prompt {
     /// What takes one answer to the prompt apart.
     #[must_use]
     pub fn parser(&self) -> OutputParser {
-        OutputParser::new(Expectations {
+        OutputParser::new(self.expectations())
+    }
+
+    /// What every answer to the prompt is held to, if it is to have a shape.
+    ///
+    /// # Errors
+    /// See [`Shape::constraint`].
+    pub fn constraint(&self, shape: &Shape) -> Result<Option<Box<Constraint>>, Error> {
+        shape.constraint(self.expectations())
+    }
+
+    fn expectations(&self) -> Expectations<'_> {
+        Expectations {
             traits: self.prompter.template.traits(),
             prompt_end: &self.text,
             think: self.think,
             tools: &self.tools,
-        })
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod options;
 mod prompter;
 mod reply;
 mod session;
+mod shape;
 mod time;
 
 use std::net::SocketAddr;

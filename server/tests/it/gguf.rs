@@ -44,6 +44,8 @@ fn begin(engine: &mut dyn Engine, slot: Slot, sampling: &Sampling) {
         sampling,
         logprobs: None,
         recent: &[],
+        logit_bias: &[],
+        rules: None,
     };
     engine.begin(slot, begin).unwrap();
 }
@@ -90,8 +92,9 @@ fn generate(engine: &mut dyn Engine, streams: &mut [Stream], tokens: usize) {
         for (stream, sampled) in streams.iter_mut().zip(&sampled) {
             assert_eq!(stream.slot, sampled.slot);
             stream.position += u32::try_from(stream.next.len()).unwrap();
-            stream.next = vec![sampled.token];
-            stream.answer.push(sampled.token);
+            let token = sampled.choice.as_ref().unwrap().token;
+            stream.next = vec![token];
+            stream.answer.push(token);
         }
     }
 }
@@ -279,6 +282,8 @@ fn log_probabilities_belong_to_the_tokens() {
             sampling: &sampling,
             logprobs: Some(5),
             recent: &[],
+            logit_bias: &[],
+            rules: None,
         };
         engine.begin(0, asked).unwrap();
         let tokens = prompt(engine, "What is the capital of France?");
@@ -290,14 +295,15 @@ fn log_probabilities_belong_to_the_tokens() {
         };
         let mut sampled = Vec::new();
         engine.step(&[feed], &mut sampled).unwrap();
-        let logprob = sampled[0].logprob.as_ref().unwrap();
+        let choice = sampled[0].choice.as_ref().unwrap();
+        let logprob = choice.logprob.as_ref().unwrap();
         assert_eq!(logprob.top.len(), 5);
         assert_eq!(logprob.top[0], logprob.chosen, "greedy takes the first");
         assert!(logprob.top.is_sorted_by(|a, b| a.logprob >= b.logprob));
         let together: f32 = logprob.top.iter().map(|top| top.logprob.exp()).sum();
         assert!(together > 0.0 && together <= 1.0001, "{together}");
         let mut bytes = Vec::new();
-        engine.write_piece(sampled[0].token, &mut bytes);
+        engine.write_piece(choice.token, &mut bytes);
         assert_eq!(logprob.chosen.bytes, bytes);
     });
 }

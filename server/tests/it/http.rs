@@ -265,21 +265,6 @@ async fn bad_input_gets_ollama_s_status_and_text() {
         option,
     )
     .await;
-    let structured = "structured output is not supported yet";
-    check(
-        "/api/chat",
-        r#"{"model":"tiny","format":"json"}"#,
-        501,
-        structured,
-    )
-    .await;
-    check(
-        "/api/generate",
-        r#"{"model":"tiny","format":{"type":"object"}}"#,
-        501,
-        structured,
-    )
-    .await;
     let format = "invalid format: 5; expected \"json\" or a valid JSON Schema object";
     check(
         "/api/generate",

@@ -16,6 +16,7 @@ mod recovery;
 mod room;
 mod scrape;
 mod server;
+mod structured;
 mod support;
 mod tidy;
 mod vectors;

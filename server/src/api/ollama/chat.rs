@@ -17,6 +17,7 @@ use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::reply::{self, Dialect};
 use crate::api::session::Session;
+use crate::api::shape::{Shape, ToolChoice};
 use crate::api::{App, Error, time};
 use crate::inference::generate::Piece;
 use crate::metrics::Outcome;
@@ -28,6 +29,7 @@ pub struct ChatRequest {
     common: Common,
     messages: Vec<Message>,
     tools: Vec<Tool>,
+    tool_choice: ToolChoice,
 }
 
 /// The whole reply, or a line of it.
@@ -73,6 +75,7 @@ impl FromJson for ChatRequest {
             common: Common::take(&mut fields)?,
             messages: messages.into_iter().map(|field| field.0).collect(),
             tools: tools.into_iter().map(|field| field.0).collect(),
+            tool_choice: fields.take("tool_choice")?,
         })
     }
 }
@@ -94,10 +97,16 @@ pub async fn chat(
         return Ok(reply::json(StatusCode::OK, &shown.nothing("unload")));
     }
     let is_empty = request.messages.is_empty();
+    let shape = Shape {
+        format: common.format()?,
+        tool_choice: request.tool_choice,
+        one_call: false,
+    };
+    shape.check(&request.tools)?;
     let mut conversation = Conversation {
         typed_model: common.model.clone(),
         messages: request.messages,
-        tools: request.tools,
+        tools: shape.offered(request.tools),
         think: common.think.0,
     };
     conversation.check(&model)?;
@@ -116,7 +125,13 @@ pub async fn chat(
         return Ok(reply::json(StatusCode::OK, &shown.prompt(prompt.text)));
     }
     let parser = prompt.parser();
-    let job = common.job(vec![Piece::Text(prompt.text)], &options, &session);
+    let constraint = session.checked(prompt.constraint(&shape))?;
+    let job = common.job(
+        vec![Piece::Text(prompt.text)],
+        constraint,
+        &options,
+        &session,
+    );
     let job = session.checked(job)?;
     let answer = Answer::start(session, job, Some(parser)).await?;
     Ok(if common.is_streaming() {

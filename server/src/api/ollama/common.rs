@@ -9,7 +9,8 @@ use crate::api::json::{Fields, Mismatch};
 use crate::api::keep_alive::KeepAliveField;
 use crate::api::options::Options;
 use crate::api::session::{Purpose, Session};
-use crate::inference::generate::{Generate, Piece};
+use crate::api::shape::Format;
+use crate::inference::generate::{Constraint, Generate, Piece};
 use crate::store::Model;
 
 /// Most alternatives to a token that can be asked for.
@@ -30,6 +31,7 @@ pub struct Common {
     pub is_debug: bool,
     stream: bool,
     format: Value,
+    grammar: Value,
     options: Map<String, Value>,
     shift: bool,
     logprobs: bool,
@@ -51,6 +53,7 @@ impl Common {
             is_debug: fields.take("_debug_render_only")?,
             stream: yes_unless_told(fields.take("stream")?),
             format: fields.take("format")?,
+            grammar: fields.take("grammar")?,
             options: fields.take("options")?,
             shift: yes_unless_told(fields.take("shift")?),
             logprobs: fields.take("logprobs")?,
@@ -79,12 +82,19 @@ impl Common {
         Ok(self.logprobs.then_some(count))
     }
 
-    /// What is left to be refused before the model is loaded, and the options.
+    /// What the text of the answer is to be.
     ///
     /// # Errors
-    /// For a format that cannot be kept, and for options of the wrong type.
+    /// For what is no format.
+    pub fn format(&self) -> Result<Format, Error> {
+        format::read(&self.format, &self.grammar)
+    }
+
+    /// The options that hold for this request.
+    ///
+    /// # Errors
+    /// For options of the wrong type.
     pub fn options(&self, model: &Model) -> Result<Options, Error> {
-        format::check(&self.format)?;
         Options::new(&model.parameters, &self.options)
     }
 
@@ -98,13 +108,14 @@ impl Common {
         }
     }
 
-    /// The job that continues `prompt`.
+    /// The job that continues `prompt` within `constraint`.
     ///
     /// # Errors
     /// See [`Common::logprobs`].
     pub fn job(
         &self,
         prompt: Vec<Piece>,
+        constraint: Option<Box<Constraint>>,
         options: &Options,
         session: &Session,
     ) -> Result<Generate, Error> {
@@ -115,7 +126,7 @@ impl Common {
             max_tokens: options.max_tokens(session.lease.facts().context),
             overflow: options.overflow(self.truncate, self.shift),
             logprobs: self.logprobs()?,
-            constraint: None,
+            constraint,
             logit_bias: Vec::new(),
         })
     }

@@ -17,6 +17,7 @@ use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::reply::{self, Dialect};
 use crate::api::session::Session;
+use crate::api::shape::Shape;
 use crate::api::{App, Error, time};
 use crate::inference::Token;
 use crate::inference::generate::Piece;
@@ -111,6 +112,11 @@ pub async fn generate(
         think: common.think.0,
     };
     continuation.check(&model)?;
+    let shape = Shape {
+        format: common.format()?,
+        ..Shape::default()
+    };
+    shape.check(&[])?;
     let options = common.options(&model)?;
     let purpose = common.purpose("generate", &options);
     let mut session = Session::open(&app, &model, purpose).await?;
@@ -120,12 +126,13 @@ pub async fn generate(
     }
 
     let prompt = continuation.prompt(&app, &model).await;
-    let (text, parser) = match session.checked(prompt)? {
+    let (text, parser, constraint) = match session.checked(prompt)? {
         Some(prompt) => {
             let parser = prompt.parser();
-            (prompt.text, Some(parser))
+            let constraint = session.checked(prompt.constraint(&shape))?;
+            (prompt.text, Some(parser), constraint)
         }
-        None => (continuation.prompt, None),
+        None => (continuation.prompt, None, shape.of_raw_answer()),
     };
     if common.is_debug {
         let before = session.lease.detokenize(request.context).await;
@@ -137,7 +144,7 @@ pub async fn generate(
     if !request.context.is_empty() {
         prompt.insert(0, Piece::Tokens(request.context));
     }
-    let job = common.job(prompt, &options, &session);
+    let job = common.job(prompt, constraint, &options, &session);
     let job = session.checked(job)?;
     let answer = Answer::start(session, job, parser).await?;
     Ok(if common.is_streaming() {

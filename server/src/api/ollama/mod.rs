@@ -23,6 +23,7 @@ mod show;
 mod status;
 mod tags;
 mod think;
+mod tool_choice;
 mod version;
 
 use std::sync::Arc;

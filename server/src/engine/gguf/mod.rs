@@ -1,11 +1,12 @@
 //! GGUF models through llama.cpp.
 //!
-//! [`load`] makes a model and a context, [`sequences`] is the engine port on them, [`sampling`] chooses tokens and
-//! [`vocabulary`] turns text into tokens and back. `llama-cpp-2` is used wherever it can be; [`ffi`] holds the rest.
+//! [`load`] makes a model and a context, [`sequences`] is the engine port on them, [`sampling`] chooses tokens, [`grammar`]
+//! says which may be chosen and [`vocabulary`] turns text into tokens and back. `llama-cpp-2` is used wherever it can be; [`ffi`] holds the rest.
 //! Nothing here knows jobs, queues or who asked.
 
 mod complaints;
 mod ffi;
+mod grammar;
 mod load;
 mod processors;
 mod quantize;

@@ -1,15 +1,19 @@
 //! The engine: a context of llama.cpp with several sequences, behind the port that the generation loop drives.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use llama_cpp_2::DecodeError;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token::data::LlamaTokenData;
 
-use super::sampling::{Sampler, Scratch, top};
+use super::grammar::{Compiler, Lexicon};
+use super::sampling::{Chosen, Sampler, Scratch, top};
 use super::vocabulary::Vocabulary;
 use crate::inference::generate::{
-    Begin, Engine, Feed, Limits, Logprob, Sampled, Slot, TokenLogprob,
+    self, Begin, Choice, Engine, Feed, Limits, Logprob, Sampled, Slot, TokenLogprob,
 };
 use crate::inference::{Error, Token};
 
@@ -23,6 +27,7 @@ pub(super) struct Sequences<'model> {
     batch: LlamaBatch<'static>,
     slots: Vec<Option<Chooser>>,
     scratch: Scratch,
+    compiler: OnceCell<Arc<Compiler>>,
 }
 
 /// What was asked of a sequence by [`Engine::begin`].
@@ -45,6 +50,7 @@ impl<'model> Sequences<'model> {
             batch: LlamaBatch::new(parts.limits.step_tokens as usize, 1),
             slots: (0..parts.limits.slots).map(|_| None).collect(),
             scratch: Scratch::new(),
+            compiler: OnceCell::new(),
             context: parts.context,
             vocabulary: parts.vocabulary,
             limits: parts.limits,
@@ -170,10 +176,17 @@ impl Engine for Sequences<'_> {
         self.vocabulary.is_end(token)
     }
 
+    fn compiler(&self) -> Arc<dyn generate::Compiler> {
+        let compiler =
+            (self.compiler).get_or_init(|| Arc::new(Compiler::new(Lexicon::new(&self.vocabulary))));
+        Arc::clone(compiler) as Arc<dyn generate::Compiler>
+    }
+
     fn begin(&mut self, slot: Slot, begin: Begin<'_>) -> Result<(), Error> {
+        let logprobs = begin.logprobs;
         self.slots[slot as usize] = Some(Chooser {
-            sampler: Sampler::new(begin.sampling, self.limits.context, begin.recent)?,
-            logprobs: begin.logprobs,
+            sampler: Sampler::new(begin, self.limits.context)?,
+            logprobs,
         });
         Ok(())
     }
@@ -225,12 +238,16 @@ impl Engine for Sequences<'_> {
             let chooser = self.slots[feed.slot as usize]
                 .as_mut()
                 .ok_or_else(|| Error::Engine(format!("slot {} was not begun", feed.slot)))?;
-            let token = chooser.sampler.sample(logits, &mut self.scratch)?;
-            sampled.push(Sampled {
-                slot: feed.slot,
+            let chosen = chooser.sampler.sample(logits, &mut self.scratch);
+            let choice = chosen.map(|Chosen { token, is_last }| Choice {
                 token,
                 logprob: (chooser.logprobs)
                     .map(|alternatives| logprobs(&self.vocabulary, logits, token, alternatives)),
+                is_last,
+            });
+            sampled.push(Sampled {
+                slot: feed.slot,
+                choice,
             });
         }
         Ok(())

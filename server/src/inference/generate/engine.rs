@@ -1,6 +1,8 @@
 //! The port that a generating engine implements. It computes; it decides nothing.
 
-use super::{Sampling, TokenLogprob};
+use std::sync::Arc;
+
+use super::{Compiler, Rules, Sampling, TokenLogprob};
 use crate::inference::{Error, Token};
 
 /// Index of one of an engine's sequences, `0..limits().slots`.
@@ -32,15 +34,25 @@ pub struct Feed<'a> {
     pub sample: bool,
 }
 
-/// A token that was sampled in a step.
+/// What was sampled for one sequence in a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampled {
     /// The sequence it continues.
     pub slot: Slot,
+    /// The token, or why there is none. What goes wrong for one sequence is no matter of the others; its cache is in
+    /// doubt then.
+    pub choice: Result<Choice, Error>,
+}
+
+/// A token that was chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
     /// The token.
     pub token: Token,
     /// Present when the sequence was begun with logprobs.
     pub logprob: Option<TokenLogprob>,
+    /// The sequence's rules let nothing follow: the answer ends with this token.
+    pub is_last: bool,
 }
 
 /// A loaded model that generates: several sequences, each with its own cache and sampler.
@@ -68,7 +80,10 @@ pub trait Engine {
     /// Whether the model ends its answer with this token.
     fn is_end(&self, token: Token) -> bool;
 
-    /// Gives a slot a fresh sampler. `recent` are the tokens the penalties start from. The slot's cache is left as it is.
+    /// What compiles the constraints of answers.
+    fn compiler(&self) -> Arc<dyn Compiler>;
+
+    /// Gives a slot a fresh sampler. The slot's cache is left as it is.
     ///
     /// # Errors
     /// [`Error::InvalidJob`] for options that the engine refuses.
@@ -85,17 +100,20 @@ pub trait Engine {
     /// entry per feed that asks for it, in the order of the feeds.
     ///
     /// # Errors
-    /// [`Error::Engine`] when the computation failed; the caches of the fed slots are then in doubt.
+    /// [`Error::Engine`] when the computation failed as a whole; the caches of the fed slots are then in doubt.
     fn step(&mut self, feeds: &[Feed<'_>], sampled: &mut Vec<Sampled>) -> Result<(), Error>;
 }
 
 /// What [`Engine::begin`] is given.
-#[derive(Clone, Copy, Debug)]
 pub struct Begin<'a> {
     /// How tokens are chosen.
     pub sampling: &'a Sampling,
     /// Report log probabilities with this many alternatives.
     pub logprobs: Option<u8>,
-    /// The prompt.
+    /// The prompt: the tokens that the penalties start from.
     pub recent: &'a [Token],
+    /// Added to the logits of these tokens.
+    pub logit_bias: &'a [(Token, f32)],
+    /// What the answer must keep to.
+    pub rules: Option<Box<dyn Rules>>,
 }

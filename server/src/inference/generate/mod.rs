@@ -1,8 +1,10 @@
 //! Generation: the job, its events, and the loop that advances many of them together.
 //!
-//! [`prompt`] turns what was asked into tokens that fit, [`scheduler`] decides, an [`Engine`] computes, [`text`] turns
-//! tokens into what may be shown, and [`run()`] joins them.
+//! [`prompt`] turns what was asked into tokens that fit, [`admission`] prepares a job and compiles its grammar,
+//! [`scheduler`] decides, an [`Engine`] computes, [`text`] turns tokens into what may be shown, and [`run()`] joins them.
 
+mod admission;
+mod constraint;
 mod engine;
 mod prompt;
 mod run;
@@ -11,7 +13,8 @@ pub mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::engine::{Begin, Engine, Feed, Limits, Sampled, Slot};
+pub use self::constraint::{Compiler, Constraint, Grammar, Preface, Rules};
+pub use self::engine::{Begin, Choice, Engine, Feed, Limits, Sampled, Slot};
 pub use self::run::run;
 use super::{Error, Token};
 
@@ -32,33 +35,9 @@ pub struct Generate {
     /// Report the log probability of every token and of this many alternatives (0 to 20).
     pub logprobs: Option<u8>,
     /// What the answer has to be a sentence of.
-    pub constraint: Option<Constraint>,
+    pub constraint: Option<Box<Constraint>>,
     /// Added to the logits of these tokens before any other step; negative infinity forbids a token.
     pub logit_bias: Vec<(Token, f32)>,
-}
-
-/// A grammar, and from where on it binds.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Constraint {
-    /// The grammar.
-    pub grammar: Grammar,
-    /// Text that the model writes before the grammar binds, as the end of its thinking; `None` binds at once.
-    pub after: Option<String>,
-}
-
-/// A language that an answer has to belong to.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub enum Grammar {
-    /// Any JSON object.
-    Json,
-    /// JSON that a JSON Schema, given as its text, accepts.
-    JsonSchema(String),
-    /// A regular expression for the whole answer.
-    Regex(String),
-    /// A grammar in llguidance's dialect of Lark.
-    Lark(String),
-    /// A grammar in llama.cpp's notation (GBNF).
-    Gbnf(String),
 }
 
 /// A part of a prompt.

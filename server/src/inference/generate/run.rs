@@ -3,22 +3,27 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::scheduler::{Request, Scheduler};
+use super::admission::{Compilations, Prepared};
+use super::scheduler::{Request, Scheduler, WAITING_JOBS};
 use super::text::Assembler;
 use super::{
-    Admitted, Begin, Engine, Event, Feed, Finish, Finished, Generate, Sampled, Sampling, Slot,
-    Text, TokenLogprob, Usage, prompt,
+    Admitted, Begin, Choice, Engine, Event, Feed, Finish, Finished, Generate, Rules, Sampled,
+    Sampling, Slot, Text, TokenLogprob, Usage, prompt,
 };
 use crate::inference::{self, Closed, Command, Error, Inbox, Job, JobId, Outbox, Step, Token};
 
 /// Times its context that a job without a limit may generate, as in Ollama; also the most that a limit can be.
 const CONTEXTS_PER_ANSWER: u32 = 10;
 
+/// How long an idle loop waits for a command before it looks whether a grammar is compiled.
+const COMPILED_EVERY: Duration = Duration::from_millis(1);
+
 /// Generates what the inbox asks for until it closes, or the outbox does. A panic of the engine is the caller's.
 pub fn run(engine: &mut dyn Engine, inbox: &Inbox, outbox: &mut dyn Outbox) {
     let mut generation = Loop {
         scheduler: Scheduler::new(engine.limits()),
         jobs: HashMap::new(),
+        compilations: Compilations::new(),
         engine,
         outbox,
         undelivered: false,
@@ -34,6 +39,8 @@ struct Loop<'a> {
     scheduler: Scheduler,
     /// The jobs that the scheduler knows; it bounds them.
     jobs: HashMap<JobId, Active>,
+    /// The jobs before that.
+    compilations: Compilations,
     /// Whether events were pushed that have not left.
     undelivered: bool,
     /// Kept from step to step for its memory, as is `bytes`.
@@ -45,6 +52,9 @@ struct Loop<'a> {
 struct Active {
     sampling: Sampling,
     logprobs: Option<u8>,
+    logit_bias: Vec<(Token, f32)>,
+    /// Until the job has a slot.
+    rules: Option<Box<dyn Rules>>,
     text: Assembler,
     usage: Usage,
     /// When its present phase began: waiting, prefill, decode.
@@ -63,6 +73,7 @@ impl Active {
 impl Loop<'_> {
     fn turn(&mut self, inbox: &Inbox) -> Result<(), Closed> {
         self.take_commands(inbox)?;
+        self.take_compiled();
         self.fill_slots();
         self.make_room();
         // Admissions and refusals do not wait for a step, which can take seconds.
@@ -78,8 +89,13 @@ impl Loop<'_> {
     /// Takes what is there, and waits for something only when there is nothing else to do.
     fn take_commands(&mut self, inbox: &Inbox) -> Result<(), Closed> {
         if self.scheduler.is_idle() {
-            let command = inbox.wait()?;
-            self.take(command);
+            let command = match self.compilations.len() {
+                0 => Some(inbox.wait()?),
+                _ => inbox.wait_for(COMPILED_EVERY)?,
+            };
+            if let Some(command) = command {
+                self.take(command);
+            }
         }
         while let Some(command) = inbox.poll()? {
             self.take(command);
@@ -95,6 +111,7 @@ impl Loop<'_> {
                 }
             }
             Command::Cancel(id) => {
+                self.compilations.cancel(id);
                 self.scheduler.cancel(id);
                 // The next delivery tells how many are left, even if no step follows.
                 self.undelivered |= self.jobs.remove(&id).is_some();
@@ -104,31 +121,60 @@ impl Loop<'_> {
 
     /// Takes a job on, or gives the event that is all of its answer.
     fn submit(&mut self, id: JobId, job: Job) -> Result<(), inference::Event> {
-        match &job {
-            Job::Generate(generate) => self.admit(id, generate).map_err(|error| job.failed(error)),
+        match job {
+            Job::Generate(generate) => self
+                .admit(id, generate)
+                .map_err(|error| inference::Event::Generate(Event::Failed(error))),
             Job::Tokenize {
                 text,
                 add_special,
                 parse_special,
             } => {
-                let tokens = self.engine.tokenize(text, *add_special, *parse_special);
+                let tokens = self.engine.tokenize(&text, add_special, parse_special);
                 Err(inference::Event::Tokenized(tokens))
             }
             Job::Detokenize { tokens } => {
-                Err(inference::Event::Detokenized(self.detokenize(tokens)))
+                Err(inference::Event::Detokenized(self.detokenize(&tokens)))
             }
             Job::Embed(_) => Err(job.failed(unsupported("embeddings"))),
             Job::Classify(_) => Err(job.failed(unsupported("classify"))),
         }
     }
 
-    fn admit(&mut self, id: JobId, job: &Generate) -> Result<(), Error> {
+    fn admit(&mut self, id: JobId, job: Generate) -> Result<(), Error> {
         // Before the work of tokenising, so that a refusal costs next to nothing.
-        if self.scheduler.is_crowded() {
+        if self.scheduler.waiting() + self.compilations.len() >= WAITING_JOBS {
             return Err(Error::Busy);
         }
-        let arrived = Instant::now();
-        let prompt = prompt::admit(self.engine, job)?;
+        let prepared = Prepared::new(self.engine, job)?;
+        if prepared.job.constraint.is_some() {
+            self.compilations
+                .begin(id, prepared, self.engine.compiler());
+        } else {
+            self.enter(id, prepared, None);
+        }
+        Ok(())
+    }
+
+    fn take_compiled(&mut self) {
+        if self.compilations.len() == 0 {
+            return;
+        }
+        for (id, compiled) in self.compilations.finished(Instant::now()) {
+            match compiled {
+                Ok((prepared, rules)) => self.enter(id, prepared, Some(rules)),
+                Err(error) => self.fail(id, error),
+            }
+        }
+    }
+
+    /// Puts a job among those that wait for a slot.
+    fn enter(&mut self, id: JobId, prepared: Prepared, rules: Option<Box<dyn Rules>>) {
+        let Prepared {
+            job,
+            prompt,
+            arrived,
+        } = prepared;
         let prompt_tokens = count(prompt.tokens.len());
         let longest = self
             .engine
@@ -142,12 +188,19 @@ impl Loop<'_> {
             shift: job.overflow.shift,
             max_tokens: job.max_tokens.map_or(longest, |tokens| tokens.min(longest)),
         });
+        // A stop string inside a string of a JSON answer would leave half of the answer.
+        let stops = match &rules {
+            Some(_) => &[],
+            None => job.stop.as_slice(),
+        };
         self.jobs.insert(
             id,
             Active {
                 sampling: job.sampling,
                 logprobs: job.logprobs,
-                text: Assembler::new(&job.stop),
+                logit_bias: job.logit_bias,
+                rules,
+                text: Assembler::new(stops),
                 usage: Usage {
                     prompt_tokens,
                     ..Usage::default()
@@ -163,7 +216,6 @@ impl Loop<'_> {
                 truncated_tokens,
             }),
         );
-        Ok(())
     }
 
     fn detokenize(&self, tokens: &[Token]) -> Result<String, Error> {
@@ -190,6 +242,8 @@ impl Loop<'_> {
                 sampling: &job.sampling,
                 logprobs: job.logprobs,
                 recent: self.scheduler.prompt(assigned.slot),
+                logit_bias: &job.logit_bias,
+                rules: job.rules.take(),
             };
             if let Err(error) = self.engine.begin(assigned.slot, begin) {
                 self.scheduler.finish(assigned.slot);
@@ -228,35 +282,44 @@ impl Loop<'_> {
         };
         match computed {
             Ok(()) => {
-                step.generated_tokens = count(self.sampled.len());
+                let chosen = self.sampled.iter().filter(|sampled| sampled.choice.is_ok());
+                step.generated_tokens = count(chosen.count());
                 for slot in self.scheduler.computed() {
                     self.finish(slot, Finish::Length, now);
                 }
                 let mut sampled = std::mem::take(&mut self.sampled);
-                for sampled in sampled.drain(..) {
-                    self.advance(sampled, now);
+                for Sampled { slot, choice } in sampled.drain(..) {
+                    match choice {
+                        Ok(choice) => self.advance(slot, choice, now),
+                        Err(error) => self.fail_slot(slot, error),
+                    }
                 }
                 self.sampled = sampled;
             }
             Err(error) => {
                 let slots: Vec<Slot> = plan.feeds.iter().map(|feed| feed.slot).collect();
                 for slot in slots {
-                    self.engine.cut(slot, 0);
-                    let ended = self.scheduler.fail(slot);
-                    self.fail(ended.id, error.clone());
+                    self.fail_slot(slot, error.clone());
                 }
             }
         }
         self.deliver(step)
     }
 
-    /// Takes a sampled token to the job that it continues.
-    fn advance(&mut self, sampled: Sampled, now: Instant) {
-        let Sampled {
-            slot,
+    /// Ends a job whose computation failed.
+    fn fail_slot(&mut self, slot: Slot, error: Error) {
+        self.engine.cut(slot, 0);
+        let ended = self.scheduler.fail(slot);
+        self.fail(ended.id, error);
+    }
+
+    /// Takes a chosen token to the job that it continues.
+    fn advance(&mut self, slot: Slot, choice: Choice, now: Instant) {
+        let Choice {
             token,
             logprob,
-        } = sampled;
+            is_last,
+        } = choice;
         let id = self
             .scheduler
             .job(slot)
@@ -277,7 +340,7 @@ impl Loop<'_> {
         self.engine.write_piece(token, &mut self.bytes);
         let assembled = job.text.push(&self.bytes, logprob.map(writable));
         self.push_text(id, assembled.text);
-        if assembled.stopped {
+        if assembled.stopped || is_last {
             self.finish(slot, Finish::Stop, now);
         } else if let Some(reason) = length {
             self.finish(slot, reason, now);
@@ -335,7 +398,7 @@ impl Loop<'_> {
     fn deliver(&mut self, step: Step) -> Result<(), Closed> {
         self.undelivered = false;
         let running = count(self.scheduler.running());
-        let waiting = count(self.scheduler.waiting());
+        let waiting = count(self.scheduler.waiting() + self.compilations.len());
         self.outbox.step(Step {
             running,
             waiting,
@@ -356,11 +419,13 @@ fn check_answers(feeds: &[Feed<'_>], sampled: &[Sampled], vocabulary: u32) -> Re
         ));
     }
     let known = |token: Token| u32::try_from(token).is_ok_and(|token| token < vocabulary);
-    match sampled.iter().find(|sampled| !known(sampled.token)) {
+    let mut tokens = (sampled.iter())
+        .filter_map(|sampled| sampled.choice.as_ref().ok())
+        .map(|choice| choice.token);
+    match tokens.find(|token| !known(*token)) {
         None => Ok(()),
-        Some(sampled) => Err(Error::Engine(format!(
-            "it sampled the unknown token {}",
-            sampled.token
+        Some(token) => Err(Error::Engine(format!(
+            "it sampled the unknown token {token}"
         ))),
     }
 }

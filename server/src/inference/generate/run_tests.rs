@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::fake::{self, Fault, Spec};
 use crate::inference::encode::{self, Classify, Embed};
 use crate::inference::generate::scheduler::WAITING_JOBS;
-use crate::inference::generate::{Logprob, Overflow, Piece};
+use crate::inference::generate::{Constraint, Grammar, Logprob, Overflow, Piece, Preface};
 
 /// More than any test here sends.
 const COMMANDS: usize = 1024;
@@ -518,6 +518,141 @@ fn a_failed_step_fails_the_jobs_in_it_and_no_others() {
 }
 
 #[test]
+fn a_failed_sample_fails_its_job_and_no_other() {
+    let spec = Spec {
+        fault: Some(Fault::FailSample(2)),
+        ..echo(2)
+    };
+    let jobs = vec![job("abcd"), job("efgh"), job("abcd")];
+    let answers = serve(&mut fake::Engine::new(&spec), jobs).answers();
+    let numbers = Error::Engine("a scripted absence of numbers".into());
+    assert_eq!(answers[&0].error, Some(numbers));
+    assert_eq!(answers[&0].text, "a");
+    assert_eq!(answers[&1].text, "efgh");
+    assert_eq!(answers[&2].text, "abcd");
+    // What a sequence without numbers left in the cache is not trusted.
+    let usage = answers[&2].finished.as_ref().unwrap().usage;
+    assert_eq!(usage.cached_tokens, 0);
+}
+
+fn constrained(prompt: &str, grammar: Grammar) -> Generate {
+    Generate {
+        constraint: Some(Box::new(Constraint {
+            grammar,
+            preface: None,
+        })),
+        ..job(prompt)
+    }
+}
+
+fn sentence(text: &str) -> Grammar {
+    Grammar::Text(text.into())
+}
+
+#[test]
+fn a_constraint_shapes_the_answer_and_ends_it() {
+    let shaped = alone(&echo(1), constrained("yes or no", sentence("yes!")));
+    assert_eq!(shaped.text, "yes!");
+    let finished = shaped.finished.unwrap();
+    assert_eq!(finished.reason, Finish::Stop);
+    // Nothing is sampled after the last token that the grammar has.
+    assert_eq!(finished.usage.generated_tokens, 4);
+}
+
+#[test]
+fn a_stop_string_does_not_cut_what_has_a_shape() {
+    let cut = Generate {
+        stop: vec!["}".into()],
+        ..constrained("{", Grammar::Json)
+    };
+    assert_eq!(alone(&echo(1), cut).text, "{}");
+}
+
+#[test]
+fn a_constrained_answer_may_be_cut_by_its_length_only() {
+    let short = Generate {
+        max_tokens: Some(2),
+        ..constrained("x", sentence("long"))
+    };
+    let answer = alone(&echo(1), short);
+    assert_eq!(answer.text, "lo");
+    assert_eq!(answer.finished.unwrap().reason, Finish::Length);
+}
+
+#[test]
+fn a_preface_is_free_and_the_grammar_binds_after_it() {
+    let mut thoughtful = constrained("?", sentence("{}"));
+    thoughtful.constraint.as_mut().unwrap().preface = Some(Preface {
+        open: None,
+        close: " done".into(),
+    });
+    let answer = alone(&script("first I think then done nonsense"), thoughtful);
+    assert_eq!(answer.text, "first I think then done{}");
+}
+
+#[test]
+fn a_grammar_that_cannot_be_followed_is_refused_before_the_job_is_admitted() {
+    let refused = alone(&echo(1), constrained("a", Grammar::Regex("(".into())));
+    assert_eq!(refused.admitted, None);
+    assert!(matches!(refused.error, Some(Error::InvalidJob(_))));
+}
+
+#[test]
+fn constrained_jobs_share_the_engine_with_others_and_reuse_prefixes() {
+    let prompt = "a prompt that several jobs begin with";
+    let free = job(prompt);
+    let shaped = constrained(
+        prompt,
+        Grammar::Choice(vec![sentence("one"), sentence("two")]),
+    );
+    let jobs = vec![free.clone(), shaped.clone(), free, shaped];
+    let answers = serve(&mut fake::Engine::new(&echo(2)), jobs).answers();
+    let texts: Vec<&str> = answers
+        .values()
+        .map(|answer| answer.text.as_str())
+        .collect();
+    assert_eq!(texts, [prompt, "one", prompt, "one"]);
+    let cached = answers[&3].finished.as_ref().unwrap().usage.cached_tokens;
+    assert_eq!(cached as usize, prompt.len());
+}
+
+#[test]
+fn a_caller_that_leaves_while_its_grammar_compiles_hears_no_more() {
+    let submit = |id, job| Command::Submit(id, Job::Generate(job));
+    let commands = vec![
+        submit(0, constrained("a", sentence("never"))),
+        Command::Cancel(0),
+        submit(1, constrained("b", sentence("this"))),
+    ];
+    let served = serve_while(
+        &mut fake::Engine::new(&echo(1)),
+        commands,
+        1,
+        &mut |_, _| None,
+    );
+    let answers = served.answers();
+    assert_eq!(answers.keys().collect::<Vec<_>>(), [&1]);
+    assert_eq!(answers[&1].text, "this");
+}
+
+#[test]
+fn biases_without_meaning_are_refused() {
+    let refused = |bias: Vec<(Token, f32)>| {
+        let biased = Generate {
+            logit_bias: bias,
+            ..job("a")
+        };
+        matches!(alone(&echo(1), biased).error, Some(Error::InvalidJob(_)))
+    };
+    assert!(!refused(vec![(3, 1.0), (4, f32::NEG_INFINITY)]));
+    assert!(refused(vec![(3, f32::NAN)]));
+    assert!(refused(vec![(3, f32::INFINITY)]));
+    assert!(refused(vec![(-1, 1.0)]));
+    assert!(refused(vec![(1 << 20, 1.0)]));
+    assert!(refused(vec![(3, 1.0); 1025]));
+}
+
+#[test]
 fn a_panic_of_the_engine_is_not_swallowed() {
     let spec = Spec {
         fault: Some(Fault::PanicStep(2)),
@@ -652,8 +787,11 @@ fn samples_that_nobody_asked_for_fail_the_step() {
     };
     let sampled = |slot, token| Sampled {
         slot,
-        token,
-        logprob: None,
+        choice: Ok(Choice {
+            token,
+            logprob: None,
+            is_last: false,
+        }),
     };
     let feeds = [feed(0, true), feed(1, false), feed(2, true)];
     assert!(check_answers(&feeds, &[sampled(0, 4), sampled(2, 0)], 5).is_ok());

@@ -2,14 +2,21 @@
 //!
 //! Tokens are the script's words, every single byte, and the two control tokens `<|begin|>` and `<|end|>`. An echo is
 //! read from the cache, not from the job: it comes out right only if the loop fed, reused and cut the right tokens.
+//! Under a grammar it says what its script says as far as the grammar allows, and the first sentence of the grammar else.
 
+mod sentences;
+
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::sentences::Sentences;
 use super::{Ability, Facts};
-use crate::inference::generate::{self, Begin, Feed, Limits, Logprob, Sampled, Slot, TokenLogprob};
+use crate::inference::generate::{
+    self, Begin, Choice, Compiler, Feed, Limits, Logprob, Rules, Sampled, Slot, TokenLogprob,
+};
 use crate::inference::{Error, Inbox, Outbox, Token};
 
 /// What the fake does.
@@ -39,6 +46,8 @@ pub enum Fault {
     AbortLoad,
     /// The engine reports an error at this step (from 1).
     FailStep(u64),
+    /// The first sequence that is sampled at this step has no numbers to sample from.
+    FailSample(u64),
     /// The process aborts at this step.
     AbortStep(u64),
     /// The engine never returns from this step.
@@ -87,14 +96,13 @@ const FIRST_BYTE: Token = 2;
 const FIRST_WORD: Token = FIRST_BYTE + 256;
 
 /// The scripted engine.
-#[derive(Debug)]
 pub struct Engine {
     /// Whether prompts begin with `<|begin|>`.
     pub begins_prompts: bool,
     /// Whether it is like a recurrent model, whose cache cannot be cut at will or shifted.
     pub recurrent: bool,
     /// The text of each word's token.
-    words: Vec<String>,
+    words: Arc<[String]>,
     context: u32,
     step_time: Duration,
     fault: Option<Fault>,
@@ -102,12 +110,13 @@ pub struct Engine {
     sequences: Vec<Sequence>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 struct Sequence {
     cache: Vec<Token>,
     logprobs: Option<u8>,
     /// What is sampled, last token first; made at the first sample after [`generate::Engine::begin`].
     answer: Option<Vec<Token>>,
+    rules: Option<Box<dyn Rules>>,
 }
 
 impl Engine {
@@ -130,7 +139,9 @@ impl Engine {
             step_time: Duration::from_micros(spec.step_us),
             fault: spec.fault,
             steps: 0,
-            sequences: vec![Sequence::default(); spec.slots.max(1) as usize],
+            sequences: (0..spec.slots.max(1))
+                .map(|_| Sequence::default())
+                .collect(),
         }
     }
 
@@ -192,16 +203,36 @@ impl Engine {
         let answer = sequence
             .answer
             .get_or_insert_with(|| self.answer(&sequence.cache));
-        let token = answer.pop().unwrap_or(END.0);
-        let logprob = sequence
-            .logprobs
-            .map(|alternatives| self.logprob(token, alternatives));
-        self.sequences[slot as usize] = sequence;
-        Sampled {
-            slot,
+        let wanted = answer.pop().unwrap_or(END.0);
+        let choice = match &mut sequence.rules {
+            None => Ok((wanted, false)),
+            Some(rules) => self.obey(rules.as_mut(), wanted),
+        };
+        let choice = choice.map(|(token, is_last)| Choice {
             token,
-            logprob,
-        }
+            logprob: sequence
+                .logprobs
+                .map(|alternatives| self.logprob(token, alternatives)),
+            is_last,
+        });
+        self.sequences[slot as usize] = sequence;
+        Sampled { slot, choice }
+    }
+
+    /// The wanted token if it may follow, and else the first that may.
+    fn obey(&self, rules: &mut dyn Rules, wanted: Token) -> Result<(Token, bool), Error> {
+        let token = if rules.allows(wanted)? {
+            wanted
+        } else {
+            let mut logits = vec![0.0; generate::Engine::limits(self).vocabulary as usize];
+            rules.restrict(&mut logits)?;
+            (0..)
+                .zip(&logits)
+                .find(|(_, logit)| logit.is_finite())
+                .map(|(token, _)| token)
+                .ok_or_else(|| Error::Engine("no token may follow".into()))?
+        };
+        Ok((token, rules.accept(token)?))
     }
 
     fn misbehave(&self) -> Result<(), Error> {
@@ -263,8 +294,15 @@ impl generate::Engine for Engine {
         token == END.0
     }
 
+    fn compiler(&self) -> Arc<dyn Compiler> {
+        Arc::new(Sentences {
+            words: Arc::clone(&self.words),
+        })
+    }
+
     fn begin(&mut self, slot: Slot, begin: Begin<'_>) -> Result<(), Error> {
         let sequence = &mut self.sequences[slot as usize];
+        sequence.rules = begin.rules;
         sequence.logprobs = begin.logprobs;
         sequence.answer = None;
         Ok(())
@@ -312,6 +350,10 @@ impl generate::Engine for Engine {
             }
             if feed.sample {
                 sampled.push(self.sample(feed.slot));
+                if sampled.len() == 1 && self.fault == Some(Fault::FailSample(self.steps)) {
+                    let error = "a scripted absence of numbers".into();
+                    sampled[0].choice = Err(Error::Engine(error));
+                }
             }
         }
         Ok(())

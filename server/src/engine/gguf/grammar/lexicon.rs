@@ -1,0 +1,88 @@
+//! A vocabulary as llguidance sees it: the bytes that every token adds to an answer.
+
+use llguidance::toktrie::{TokRxInfo, TokTrie};
+
+use crate::engine::gguf::vocabulary::Vocabulary;
+use crate::inference::{Error, Token};
+
+/// Longest token that a grammar can use, in bytes: llguidance's trie is at most this deep.
+const MAX_TOKEN_BYTES: usize = 1000;
+
+/// Largest vocabulary, and most bytes of all its tokens: more do not fit the numbers in llguidance's trie.
+const MAX_TOKENS: usize = 1 << 21;
+const MAX_BYTES: usize = (1 << 22) - 1;
+
+/// Marks the tokens that are no text, in llguidance's notation. No text in UTF-8 has this byte.
+const NO_TEXT: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
+
+/// The tokens of a model.
+pub(in crate::engine::gguf) struct Lexicon {
+    /// By id. Empty for those that no grammar may use.
+    words: Vec<Vec<u8>>,
+    /// The tokens that end an answer.
+    ends: Vec<u32>,
+}
+
+impl Lexicon {
+    /// Reads the whole vocabulary: some tens of milliseconds for a large one.
+    pub(in crate::engine::gguf) fn new(vocabulary: &Vocabulary<'_>) -> Self {
+        let mut lexicon = Self {
+            words: Vec::with_capacity(vocabulary.size() as usize),
+            ends: Vec::new(),
+        };
+        for id in 0..vocabulary.size() {
+            let token = Token::try_from(id).expect("a vocabulary's size is a positive i32");
+            let mut word = Vec::new();
+            if vocabulary.is_end(token) {
+                lexicon.ends.push(id);
+            } else {
+                vocabulary.write_piece(token, &mut word);
+            }
+            lexicon.words.push(Self::word(id, word));
+        }
+        lexicon
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_words(words: &[&[u8]]) -> Self {
+        let words = (0..)
+            .zip(words)
+            .map(|(id, word)| Self::word(id, word.to_vec()));
+        Self {
+            words: words.collect(),
+            ends: vec![0],
+        }
+    }
+
+    /// What a token adds, if anything that can be part of a text; otherwise its number, marked as no text.
+    fn word(id: u32, word: Vec<u8>) -> Vec<u8> {
+        if word.is_empty() || word.len() > MAX_TOKEN_BYTES || word.contains(&NO_TEXT) {
+            let mut name = vec![NO_TEXT];
+            name.extend(format!("<token-{id}>").bytes());
+            return name;
+        }
+        word
+    }
+
+    /// The tokens as a trie.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a vocabulary that is beyond every measure, or of a model that never ends.
+    pub(super) fn trie(&self) -> Result<TokTrie, Error> {
+        let bytes: usize = self.words.iter().map(Vec::len).sum();
+        let unsupported = |what: &str| {
+            Err(Error::Unsupported(format!(
+                "this model {what}, so its answers cannot be given a format"
+            )))
+        };
+        if self.words.len() > MAX_TOKENS || bytes > MAX_BYTES {
+            return unsupported("has too large a vocabulary");
+        }
+        let Some(&end) = self.ends.first() else {
+            return unsupported("has no token that ends an answer");
+        };
+        let size = u32::try_from(self.words.len()).expect("it was just bounded");
+        let trie = TokTrie::from(&TokRxInfo::new(size, end), &self.words);
+        Ok(trie.with_eos_tokens(&self.ends))
+    }
+}

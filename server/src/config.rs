@@ -94,6 +94,8 @@ pub struct Config {
     pub no_prune: bool,
     /// The ONNX Runtime library (`ORT_DYLIB_PATH`). `None` looks in the usual places.
     pub ort_library: Option<PathBuf>,
+    /// Whether prompts that the context does not hold may be cut (`CHASKI_TRUNCATE`, unless it is `error`).
+    pub cut_prompts: bool,
     /// The version to report (`CHASKI_OLLAMA_VERSION`).
     pub version: String,
     /// Longest time a worker with jobs may go without progress before it counts as hung (`CHASKI_HANG_TIMEOUT`).
@@ -154,6 +156,9 @@ impl Config {
                 .unwrap_or_default(),
             no_prune: environment.read("OLLAMA_NOPRUNE", boolean).unwrap_or(false),
             ort_library: environment.get("ORT_DYLIB_PATH").map(PathBuf::from),
+            cut_prompts: environment
+                .read("CHASKI_TRUNCATE", cut_or_error)
+                .unwrap_or(true),
             version: environment
                 .get("CHASKI_OLLAMA_VERSION")
                 .unwrap_or(OLLAMA_VERSION)
@@ -284,6 +289,14 @@ fn boolean(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+fn cut_or_error(value: &str) -> Option<bool> {
+    match value {
+        "cut" => Some(true),
+        "error" => Some(false),
         _ => None,
     }
 }

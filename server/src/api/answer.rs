@@ -13,6 +13,7 @@ use crate::prompt::{OutputParser, Part, ToolCall};
 /// A running generation. Dropping it cancels the job.
 pub struct Answer {
     generation: Generation,
+    cut: Cut,
     /// None where the caller wants the text as the model writes it.
     parser: Option<OutputParser>,
     request: metrics::Request,
@@ -41,11 +42,22 @@ pub struct Delta {
     pub logprobs: Vec<TokenLogprob>,
 }
 
+/// What of a prompt the context did not hold. Nobody who gets an answer is to believe that all was read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Cut {
+    /// Messages that were left out, the oldest first.
+    pub messages: usize,
+    /// Tokens that were cut from the middle of the rest.
+    pub tokens: u32,
+}
+
 /// How an answer ended and what it took.
 #[derive(Debug)]
 pub struct Ending {
     /// Why it ended.
     pub finish: Finish,
+    /// What of the prompt was not read.
+    pub cut: Cut,
     /// What the model's worker measured.
     pub usage: Usage,
     /// Prompt and answer, to be sent back as `context`.
@@ -63,16 +75,27 @@ impl Answer {
     /// Whatever refused it.
     pub async fn start(
         mut session: Session,
-        job: Generate,
+        mut job: Generate,
         parser: Option<OutputParser>,
     ) -> Result<Self, Error> {
+        job.overflow.truncate &= session.may_cut;
         let admitted = session.lease.generate(job).await;
         let (admitted, generation) = session.checked(admitted)?;
-        if admitted.truncated_tokens > 0 {
+        let cut = Cut {
+            messages: session.left_out,
+            tokens: admitted.truncated_tokens,
+        };
+        if cut != Cut::default() {
             session.request.truncated();
+            tracing::warn!(
+                messages = cut.messages,
+                tokens = cut.tokens,
+                "the prompt did not fit the context and was cut"
+            );
         }
         Ok(Self {
             generation,
+            cut,
             parser,
             request: session.request,
             load: session.load,
@@ -99,6 +122,7 @@ impl Answer {
                     self.request.generated(&finished.usage);
                     let ending = Ending {
                         finish: finished.reason,
+                        cut: self.cut,
                         usage: finished.usage,
                         context: finished.context,
                         total: self.request.elapsed(),

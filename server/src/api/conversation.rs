@@ -29,6 +29,8 @@ pub struct Conversation {
 pub struct Prompt {
     /// What the model is to continue.
     pub text: String,
+    /// How many of the oldest messages are not in it.
+    pub left_out: usize,
     prompter: Arc<Prompter>,
     tools: Vec<Tool>,
     think: Think,
@@ -75,12 +77,15 @@ impl Conversation {
             tools: &self.tools,
             think: self.think,
         };
-        let text = if truncate {
+        let (text, left_out) = if truncate && app.config.cut_prompts {
             fit(&prompter, talk, lease).await?
         } else {
-            prompter.render(talk)?
+            (prompter.render(talk)?, 0)
         };
-        Ok(Prompt::new(text, prompter, self.tools, self.think))
+        Ok(Prompt {
+            left_out,
+            ..Prompt::new(text, prompter, self.tools, self.think)
+        })
     }
 
     /// The model's own messages before the caller's, and its system message unless the caller brings one.
@@ -109,6 +114,7 @@ impl Prompt {
     pub fn new(text: String, prompter: Arc<Prompter>, tools: Vec<Tool>, think: Think) -> Self {
         Self {
             text,
+            left_out: 0,
             prompter,
             tools,
             think,
@@ -184,8 +190,8 @@ pub fn said(role: &str, content: &str) -> Message {
     }
 }
 
-/// The prompt of as many of the newest messages as the context holds.
-async fn fit(prompter: &Prompter, talk: Talk<'_>, lease: &Lease) -> Result<String, Error> {
+/// The prompt of as many of the newest messages as the context holds, and how many it does not hold.
+async fn fit(prompter: &Prompter, talk: Talk<'_>, lease: &Lease) -> Result<(String, usize), Error> {
     let context = usize::try_from(lease.facts().context).unwrap_or(usize::MAX);
     let mut search = Truncation::new(talk.messages.len());
     while let Some(start) = search.candidate() {
@@ -203,7 +209,8 @@ async fn fit(prompter: &Prompter, talk: Talk<'_>, lease: &Lease) -> Result<Strin
     }
     let kept = Truncation::kept(talk.messages, search.start());
     let messages = kept.as_slice();
-    Ok(prompter.render(Talk { messages, ..talk })?)
+    let prompt = prompter.render(Talk { messages, ..talk })?;
+    Ok((prompt, talk.messages.len() - kept.len()))
 }
 
 /// Models whose templates keep old thoughts that their makers want cut.

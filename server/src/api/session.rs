@@ -17,6 +17,10 @@ pub struct Session {
     pub request: metrics::Request,
     /// From the request's arrival until the model was ready.
     pub load: Duration,
+    /// Messages that were left out because the context does not hold them: [`super::conversation::Prompt::left_out`].
+    pub left_out: usize,
+    /// Whether a prompt may be cut at all, whatever the request says.
+    pub may_cut: bool,
 }
 
 /// What a session is opened for.
@@ -50,6 +54,8 @@ impl Session {
                     lease,
                     request,
                     load,
+                    left_out: 0,
+                    may_cut: app.config.cut_prompts,
                 })
             }
             Err(error) => {

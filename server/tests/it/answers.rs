@@ -419,6 +419,12 @@ async fn old_messages_make_room_for_new_ones() {
     answered["_debug_render_only"] = json!(false);
     let reply = server.post("/api/chat", answered.clone()).await.json();
     assert!(reply["prompt_eval_count"].as_u64().unwrap() <= 256);
+    let cut = &reply["prompt_truncated"];
+    assert!(
+        (40..80).contains(&cut["messages"].as_u64().unwrap()),
+        "{reply}"
+    );
+    assert_eq!(cut["tokens"], 0);
     answered["truncate"] = json!(false);
     let (status, text) = server.post("/api/chat", answered).await.error();
     assert_eq!(status, 400);
@@ -426,6 +432,40 @@ async fn old_messages_make_room_for_new_ones() {
         text.contains("context") && text.contains("length"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn a_reply_says_what_of_its_prompt_was_not_read() {
+    let long = "word ".repeat(400);
+    let body = json!({
+        "model": "tiny", "prompt": long, "raw": true, "stream": false,
+        "options": {"num_ctx": 128, "num_predict": 1},
+    });
+    let mut short = body.clone();
+    short["prompt"] = json!("word");
+    let server = Server::start().await;
+    let reply = server.post("/api/generate", body.clone()).await.json();
+    let cut = &reply["prompt_truncated"];
+    assert_eq!(cut["messages"], 0);
+    let read = reply["prompt_eval_count"].as_u64().unwrap();
+    assert!(cut["tokens"].as_u64().unwrap() > read, "{reply}");
+    let reply = server.post("/api/generate", short.clone()).await.json();
+    assert!(reply.get("prompt_truncated").is_none(), "{reply}");
+
+    let strict = Server::start_with([("CHASKI_TRUNCATE", "error")]).await;
+    let messages: Vec<Value> = (0..30)
+        .map(|_| json!({"role": "user", "content": "word ".repeat(20)}))
+        .collect();
+    let talk = json!({"model": "tiny", "messages": messages, "truncate": true, "options": {"num_ctx": 128}});
+    for (path, body) in [("/api/generate", body), ("/api/chat", talk)] {
+        let (status, text) = strict.post(path, body).await.error();
+        assert_eq!(status, 400);
+        assert!(
+            text.starts_with("the prompt is longer than the context length"),
+            "{text}"
+        );
+    }
+    strict.post("/api/generate", short).await.json();
 }
 
 #[tokio::test]

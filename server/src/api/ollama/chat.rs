@@ -126,6 +126,7 @@ pub async fn chat(
     }
     let parser = prompt.parser();
     let constraint = session.checked(prompt.constraint(&shape))?;
+    session.left_out = prompt.left_out;
     let job = common.job(
         vec![Piece::Text(prompt.text)],
         constraint,

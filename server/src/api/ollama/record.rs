@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::api::answer::Ending;
+use crate::api::answer::{Cut, Ending};
 use crate::api::time::nanoseconds;
 use crate::inference::generate::{Finish, Logprob, TokenLogprob};
 
@@ -15,6 +15,16 @@ pub struct Metrics {
     prompt_eval_duration: u64,
     eval_count: u32,
     eval_duration: u64,
+    /// Ours: only there if something was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_truncated: Option<CutRecord>,
+}
+
+/// What of a prompt was not read.
+#[derive(Serialize)]
+struct CutRecord {
+    messages: usize,
+    tokens: u32,
 }
 
 /// An entry of `logprobs`.
@@ -52,6 +62,10 @@ impl From<&Ending> for Metrics {
             prompt_eval_duration: at_least_one(usage.prefill_ns),
             eval_count: usage.generated_tokens,
             eval_duration: at_least_one(usage.decode_ns),
+            prompt_truncated: (ending.cut != Cut::default()).then_some(CutRecord {
+                messages: ending.cut.messages,
+                tokens: ending.cut.tokens,
+            }),
         }
     }
 }

@@ -406,7 +406,7 @@ fn attacks() -> Vec<(&'static str, Grammar)> {
         })
         .collect::<Vec<_>>()
         .join(",");
-    let properties = (0..4000)
+    let properties = (0..1000)
         .map(|i| format!(r#""p{i}":{{"type":"string","maxLength":{i}}}"#))
         .collect::<Vec<_>>()
         .join(",");

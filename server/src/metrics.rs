@@ -109,7 +109,7 @@ fn describe() {
     );
     describe_counter!(
         "llm_truncated_prompts_total",
-        "Prompts that were cut to fit the context"
+        "Requests whose prompt or texts were cut to fit the context"
     );
     describe_counter!(
         "llm_rejected_total",
@@ -257,7 +257,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request that arrived now. `operation` is one of `generate`, `chat`, `embed`, `classify`.
+    /// A request that arrived now. `operation` is one of `generate`, `chat`, `embed`, `classify`, `rerank`, `tokenize`.
     #[must_use]
     pub fn start(model: &str, operation: &'static str) -> Self {
         Self {

@@ -295,6 +295,16 @@ impl FromJson for i32 {
     }
 }
 
+impl FromJson for f64 {
+    const GO_TYPE: &'static str = "float64";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        value
+            .as_f64()
+            .ok_or_else(|| Mismatch::new(&value, Self::GO_TYPE))
+    }
+}
+
 impl FromJson for Map<String, Value> {
     const GO_TYPE: &'static str = "map[string]interface {}";
 

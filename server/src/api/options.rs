@@ -44,7 +44,27 @@ impl Options {
                 Some(Parameter::Bool(value)) => Some(*value),
                 _ => None,
             },
+            encode: false,
         }
+    }
+
+    /// How a model is loaded to turn texts into vectors. `num_ctx` has no part in it: it bounds each text, see
+    /// [`Options::text_tokens`].
+    #[must_use]
+    pub fn load_to_encode(&self) -> LoadOptions {
+        LoadOptions {
+            context: None,
+            batch: None,
+            encode: true,
+            ..self.load()
+        }
+    }
+
+    /// Most tokens of a text that is turned into a vector: `num_ctx` as it was given, however small.
+    #[must_use]
+    pub fn text_tokens(&self, default: u32) -> u32 {
+        self.integer("num_ctx")
+            .map_or(default, |tokens| u32::try_from(tokens).unwrap_or(0))
     }
 
     /// The part that decides how tokens are chosen.
@@ -96,12 +116,6 @@ impl Options {
             shift,
             keep: self.integer("num_keep").unwrap_or(DEFAULT_KEEP),
         }
-    }
-
-    /// The context that was asked for.
-    #[must_use]
-    pub fn context(&self) -> Option<u32> {
-        self.load().context
     }
 
     fn seed(&self) -> Option<u32> {
@@ -172,7 +186,9 @@ mod tests {
         };
         assert_eq!(options.sampling(), expected);
         assert_eq!(options.stop(), ["b"]);
-        assert_eq!(options.context(), Some(512));
+        assert_eq!(options.load().context, Some(512));
+        assert_eq!(options.load_to_encode().context, None);
+        assert_eq!(options.text_tokens(9), 512);
         assert_eq!(options.load().batch, None);
         assert_eq!(options.overflow(true, true).keep, 4);
     }
@@ -191,6 +207,7 @@ mod tests {
                 ..LoadOptions::default()
             }
         );
+        assert_eq!(options.text_tokens(9), 1);
         assert_eq!(options.sampling().seed, None);
         assert_eq!(options.overflow(true, false).keep, -1);
         assert_eq!(options.max_tokens(100), None);

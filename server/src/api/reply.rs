@@ -30,6 +30,15 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     (status, [(header::CONTENT_TYPE, JSON)], body).into_response()
 }
 
+/// For counts that are told only if there is something to tell.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over references"
+)]
+pub fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 /// The whole answer as one object, or the error that ended it.
 pub async fn whole(mut answer: Answer, dialect: impl Dialect) -> Response {
     let mut all = Delta::default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{App, Error};
 use crate::duration::KeepAlive;
+use crate::inference::encode::{Classified, Classify, Embed, Embedded, Rerank, Reranked, Usage};
 use crate::metrics;
 use crate::models::{Lease, LoadOptions, Want};
 use crate::store::{Model, Store};
@@ -25,7 +26,7 @@ pub struct Session {
 
 /// What a session is opened for.
 pub struct Purpose {
-    /// `generate`, `chat`, `embed` or `classify`.
+    /// `generate`, `chat`, `embed`, `classify`, `rerank` or `tokenize`.
     pub operation: &'static str,
     /// How the model is to be loaded.
     pub options: LoadOptions,
@@ -64,6 +65,46 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// Turns texts into vectors.
+    ///
+    /// # Errors
+    /// Whatever refused or ended the job.
+    pub async fn embed(&mut self, job: Embed) -> Result<Embedded, Error> {
+        let embedded = self.lease.embed(job).await;
+        let embedded = self.checked(embedded)?;
+        self.encoded(&embedded.usage);
+        Ok(embedded)
+    }
+
+    /// Gives texts the scores of the model's labels.
+    ///
+    /// # Errors
+    /// Whatever refused or ended the job.
+    pub async fn classify(&mut self, job: Classify) -> Result<Classified, Error> {
+        let classified = self.lease.classify(job).await;
+        let classified = self.checked(classified)?;
+        self.encoded(&classified.usage);
+        Ok(classified)
+    }
+
+    /// Scores how well texts answer a query.
+    ///
+    /// # Errors
+    /// Whatever refused or ended the job.
+    pub async fn rerank(&mut self, job: Rerank) -> Result<Reranked, Error> {
+        let reranked = self.lease.rerank(job).await;
+        let reranked = self.checked(reranked)?;
+        self.encoded(&reranked.usage);
+        Ok(reranked)
+    }
+
+    fn encoded(&mut self, usage: &Usage) {
+        if usage.truncated_inputs > 0 {
+            self.request.truncated();
+        }
+        self.request.encoded(usage.prompt_tokens, usage.queue_ns);
     }
 
     /// Counts the request by how it failed, if it has.

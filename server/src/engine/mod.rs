@@ -9,6 +9,7 @@ pub mod onnx;
 
 use serde::{Deserialize, Serialize};
 
+use crate::inference::encode::Head;
 use crate::inference::{Error, Inbox, Outbox};
 
 /// What to load, and how: the first message to a worker.
@@ -16,6 +17,8 @@ use crate::inference::{Error, Inbox, Outbox};
 pub enum Spec {
     /// A GGUF model through llama.cpp.
     Gguf(gguf::Spec),
+    /// A GGUF model through llama.cpp, to encode texts.
+    GgufEncoder(gguf::EncoderSpec),
     /// An ONNX model through ONNX Runtime.
     Onnx(onnx::Spec),
     /// Scripted words, delays and faults.
@@ -54,6 +57,21 @@ pub enum Ability {
     },
 }
 
+impl Ability {
+    /// What an encoder can do, from what its outputs mean.
+    #[must_use]
+    pub fn of(head: &Head) -> Self {
+        match head {
+            Head::Embedding { dimensions } => Self::Embed {
+                dimensions: *dimensions,
+            },
+            Head::Labels { names, .. } => Self::Classify {
+                labels: names.clone(),
+            },
+        }
+    }
+}
+
 /// Loads what `spec` names, tells `ready`, and works until the inbox closes.
 ///
 /// # Errors
@@ -66,6 +84,7 @@ pub fn serve(
 ) -> Result<(), Error> {
     match spec {
         Spec::Gguf(spec) => gguf::serve(spec, inbox, outbox, ready),
+        Spec::GgufEncoder(spec) => gguf::serve_encoder(spec, inbox, outbox, ready),
         Spec::Onnx(spec) => onnx::serve(spec, inbox, outbox, ready),
         Spec::Fake(spec) => fake::serve(spec, inbox, outbox, ready),
     }

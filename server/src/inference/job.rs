@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::encode::{self, Classify, Embed};
+use super::encode::{self, Classify, Embed, Rerank};
 use super::generate::{self, Generate};
 use super::{Error, Token};
 
@@ -21,6 +21,8 @@ pub enum Job {
     Embed(Embed),
     /// Give texts the scores of the model's labels.
     Classify(Classify),
+    /// Score how well texts answer a query.
+    Rerank(Rerank),
     /// Turn a text into tokens.
     Tokenize {
         /// The text.
@@ -35,6 +37,11 @@ pub enum Job {
         /// The tokens.
         tokens: Vec<Token>,
     },
+    /// Turn tokens into the bytes that each of them stands for.
+    Pieces {
+        /// The tokens.
+        tokens: Vec<Token>,
+    },
 }
 
 /// What a loop reports of a job. Each kind of job has its own events; a job never sees those of another kind.
@@ -42,12 +49,14 @@ pub enum Job {
 pub enum Event {
     /// Of [`Job::Generate`]: several, see [`generate::Event`].
     Generate(generate::Event),
-    /// Of [`Job::Embed`] and [`Job::Classify`]: one.
+    /// Of [`Job::Embed`], [`Job::Classify`] and [`Job::Rerank`]: one.
     Encode(encode::Event),
     /// Of [`Job::Tokenize`]: one.
     Tokenized(Result<Vec<Token>, Error>),
     /// Of [`Job::Detokenize`]: one.
     Detokenized(Result<String, Error>),
+    /// Of [`Job::Pieces`]: one.
+    Pieces(Result<Vec<Vec<u8>>, Error>),
 }
 
 impl Event {
@@ -59,6 +68,7 @@ impl Event {
             Self::Encode(_) => Self::Encode(encode::Event::Failed(error)),
             Self::Tokenized(_) => Self::Tokenized(Err(error)),
             Self::Detokenized(_) => Self::Detokenized(Err(error)),
+            Self::Pieces(_) => Self::Pieces(Err(error)),
         }
     }
 }
@@ -69,9 +79,12 @@ impl Job {
     pub fn failed(&self, error: Error) -> Event {
         match self {
             Self::Generate(_) => Event::Generate(generate::Event::Failed(error)),
-            Self::Embed(_) | Self::Classify(_) => Event::Encode(encode::Event::Failed(error)),
+            Self::Embed(_) | Self::Classify(_) | Self::Rerank(_) => {
+                Event::Encode(encode::Event::Failed(error))
+            }
             Self::Tokenize { .. } => Event::Tokenized(Err(error)),
             Self::Detokenize { .. } => Event::Detokenized(Err(error)),
+            Self::Pieces { .. } => Event::Pieces(Err(error)),
         }
     }
 }

@@ -20,7 +20,7 @@ use self::residents::{Residents, Seat};
 use crate::config::Config;
 use crate::duration::KeepAlive;
 use crate::engine::Facts;
-use crate::inference::encode::{Classified, Classify, Embed, Embedded};
+use crate::inference::encode::{Classified, Classify, Embed, Embedded, Rerank, Reranked};
 use crate::inference::generate::{self, Admitted, Generate};
 use crate::inference::{Error, Token};
 use crate::metrics;
@@ -146,7 +146,9 @@ impl Models {
     /// Unloads a model once its running requests are over. False if it is not loaded.
     #[must_use]
     pub fn unload(&self, model: &Model) -> bool {
-        plan::key(model).is_some_and(|key| self.shared.residents.unload(&key))
+        // Every way of loading it, not only the first that is found.
+        let unloaded = plan::keys(model).filter(|key| self.shared.residents.unload(key));
+        unloaded.count() > 0
     }
 
     /// Records memory and process metrics; to be called for a scrape. Reads `/proc`, which may take milliseconds.
@@ -165,7 +167,7 @@ impl Models {
     fn start(&self, plan: Plan) -> impl Future<Output = Result<Worker, Error>> + Send + 'static {
         let config = &self.shared.config;
         let settings = worker::Settings {
-            max_jobs: plan.slots as usize + config.max_queue,
+            max_waiting: config.max_queue,
             load_timeout: config.load_timeout,
             progress_timeout: config.hang_timeout,
             ..worker::Settings::new(plan.label.clone())
@@ -231,6 +233,14 @@ impl Lease {
         self.worker.classify(job).await
     }
 
+    /// Scores how well texts answer a query.
+    ///
+    /// # Errors
+    /// See [`Worker::rerank`].
+    pub async fn rerank(&self, job: Rerank) -> Result<Reranked, Error> {
+        self.worker.rerank(job).await
+    }
+
     /// Turns a text into tokens.
     ///
     /// # Errors
@@ -250,6 +260,14 @@ impl Lease {
     /// See [`Worker::detokenize`].
     pub async fn detokenize(&self, tokens: Vec<Token>) -> Result<String, Error> {
         self.worker.detokenize(tokens).await
+    }
+
+    /// Turns tokens into the bytes that each of them stands for.
+    ///
+    /// # Errors
+    /// See [`Worker::pieces`].
+    pub async fn pieces(&self, tokens: Vec<Token>) -> Result<Vec<Vec<u8>>, Error> {
+        self.worker.pieces(tokens).await
     }
 }
 

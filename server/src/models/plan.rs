@@ -8,10 +8,15 @@ use crate::config::Config;
 use crate::engine::{Spec, gguf, onnx};
 use crate::inference::Error;
 use crate::store::gguf::{Arrays, Value};
-use crate::store::{Digest, Model, Store, Weights};
+use crate::store::{BlobFile, Digest, Model, Store, Weights};
 
-/// The weights of a model: two names for the same weights share a worker.
-pub type Key = Digest;
+/// What has a worker of its own: two names for the same weights share one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Key {
+    weights: Digest,
+    /// A model that goes on with texts was loaded to encode them.
+    encodes: bool,
+}
 
 /// Options that need the model to be loaded for them. `None` leaves the choice to the server.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -24,6 +29,9 @@ pub struct LoadOptions {
     pub threads: Option<u32>,
     /// Map the file (`use_mmap`).
     pub use_mmap: Option<bool>,
+    /// Turn texts into vectors with a model that was made to go on with them. It then has a second worker. Models that were
+    /// made to encode always do.
+    pub encode: bool,
 }
 
 /// What is to be loaded.
@@ -37,8 +45,6 @@ pub struct Plan {
     pub model: Arc<Model>,
     /// What the worker is told.
     pub spec: Spec,
-    /// Sequences that advance together.
-    pub slots: u32,
     /// Memory it will take.
     pub need: Need,
 }
@@ -58,9 +64,9 @@ const CACHE_PERCENT: u64 = 15;
 /// meet, and on a busy machine each meeting can take a scheduler's time slice.
 const ONE_THREAD_BYTES: u64 = 32 << 20;
 
-/// The weights' identity; `None` for models that nothing here can load.
-pub fn key(model: &Model) -> Option<Key> {
-    match &model.weights {
+/// The keys under which a model may be loaded; none for models that nothing here can load.
+pub fn keys(model: &Model) -> impl Iterator<Item = Key> {
+    let weights = match &model.weights {
         Weights::Gguf {
             model, adapters, ..
         } if !adapters.is_empty() => {
@@ -72,7 +78,10 @@ pub fn key(model: &Model) -> Option<Key> {
         Weights::Gguf { model, .. } => Some(model.digest),
         Weights::Onnx { graph, .. } => Some(graph.digest),
         Weights::Other => None,
-    }
+    };
+    weights
+        .into_iter()
+        .flat_map(|weights| [false, true].map(|encodes| Key { weights, encodes }))
 }
 
 /// Decides how a model is loaded for a request.
@@ -81,14 +90,14 @@ pub fn key(model: &Model) -> Option<Key> {
 /// [`Error::Unsupported`] for weights that no engine takes, [`Error::LoadFailed`] when a file or library is missing.
 pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> {
     let model = &want.model;
-    let key = key(model).ok_or_else(|| {
+    let mut key = keys(model).next().ok_or_else(|| {
         let format = &model.details.format;
         Error::Unsupported(format!(
             "\"{}\" is a {format} model, which cannot be run here",
             want.name
         ))
     })?;
-    let (spec, slots, need) = match &model.weights {
+    let (spec, need) = match &model.weights {
         Weights::Gguf { projectors, .. } if !projectors.is_empty() => {
             return Err(Error::Unsupported(format!(
                 "\"{}\" has a projector, which is not supported yet",
@@ -108,6 +117,23 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
             ..
         } => {
             let shape = Shape::read(store, &file.digest)?;
+            if shape.is_encoder || want.options.encode {
+                if !adapters.is_empty() {
+                    return Err(Error::Unsupported(format!(
+                        "\"{}\" has an adapter, with which texts cannot be turned into vectors yet",
+                        want.name
+                    )));
+                }
+                key.encodes = !shape.is_encoder;
+                let (spec, need) = encoder(want, config, file);
+                return Ok(Plan {
+                    key,
+                    label: want.name.to_string(),
+                    model: Arc::clone(model),
+                    spec,
+                    need,
+                });
+            }
             let wanted = want
                 .options
                 .context
@@ -134,7 +160,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                 flash_attention: config.flash_attention,
             };
             let need = shape.need(&spec, file.size);
-            (Spec::Gguf(spec), slots, need)
+            (Spec::Gguf(spec), need)
         }
         Weights::Onnx {
             graph,
@@ -161,7 +187,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                 cache: 0,
                 overhead: overhead(model.size),
             };
-            (Spec::Onnx(spec), 1, need)
+            (Spec::Onnx(spec), need)
         }
         Weights::Other => unreachable!("it has no key"),
     };
@@ -170,7 +196,6 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
         label: want.name.to_string(),
         model: Arc::clone(model),
         spec,
-        slots,
         need,
     })
 }
@@ -187,6 +212,26 @@ fn overhead(file_bytes: u64) -> u64 {
     (LEAST_OVERHEAD + file_bytes / 3).min(MOST_OVERHEAD)
 }
 
+/// How a GGUF model is loaded to encode texts. Its context grows with the texts and its caches are small.
+fn encoder(want: &Want, config: &Config, file: &BlobFile) -> (Spec, Need) {
+    let use_mmap = want.options.use_mmap;
+    let spec = gguf::EncoderSpec {
+        model: file.path.clone(),
+        threads: want
+            .options
+            .threads
+            .unwrap_or_else(|| auto_threads(file.size)),
+        use_mmap,
+        flash_attention: config.flash_attention,
+    };
+    let need = Need {
+        weights: if use_mmap == Some(true) { 0 } else { file.size },
+        cache: 0,
+        overhead: overhead(file.size),
+    };
+    (Spec::GgufEncoder(spec), need)
+}
+
 /// Threads for weights of this size; 0 leaves the choice to the engine.
 fn auto_threads(bytes: u64) -> u32 {
     u32::from(bytes < ONE_THREAD_BYTES)
@@ -196,6 +241,8 @@ fn auto_threads(bytes: u64) -> u32 {
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     trained_context: Option<u32>,
+    /// Whether it was made to turn texts into vectors or scores.
+    is_encoder: bool,
     /// Bytes of the key-value cache per token of one sequence, at 16 bits a value.
     cache_bytes_per_token: u64,
 }
@@ -212,7 +259,10 @@ impl Shape {
         let value_width = number("attention.value_length").unwrap_or(width);
         let cached_heads = number("attention.head_count_kv").unwrap_or(heads);
         let layers = number("block_count").unwrap_or(0);
+        let looks_both_ways = gguf.of_architecture("attention.causal") == Some(&Value::Bool(false));
         Ok(Self {
+            // 0 is no pooling, which says nothing.
+            is_encoder: looks_both_ways || number("pooling_type").is_some_and(|kind| kind != 0),
             trained_context: number("context_length").and_then(|length| u32::try_from(length).ok()),
             cache_bytes_per_token: layers
                 .saturating_mul(cached_heads)
@@ -262,6 +312,7 @@ mod tests {
         let check = |cache_bytes_per_token, context, file_bytes, expected| {
             let shape = Shape {
                 trained_context: None,
+                is_encoder: false,
                 cache_bytes_per_token,
             };
             assert_eq!(shape.auto_slots(context, file_bytes), expected);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::gguf::Gguf;
+use super::gguf::{Gguf, Value};
 
 /// Something a model can do; the text is what `/api/show` says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,11 +23,14 @@ pub enum Capability {
     Thinking,
     /// Makes images.
     Image,
-    /// Chooses among labels: ours, for ONNX models.
+    /// Chooses among labels: ours.
     Classify,
-    /// Scores how well texts answer a question: ours, for ONNX models.
+    /// Scores how well texts answer a question: ours.
     Rerank,
 }
+
+/// llama.cpp's `LLAMA_POOLING_TYPE_RANK`: what comes out of the model are scores.
+const POOLING_RANK: u64 = 4;
 
 const ALL: [Capability; 10] = [
     Capability::Completion,
@@ -74,7 +77,14 @@ impl fmt::Display for Capability {
 
 /// What a GGUF model can do. A Go `template` given with the model counts instead of the Jinja one inside the file.
 pub(super) fn of_gguf(gguf: &Gguf, template: Option<&str>, has_projector: bool) -> Vec<Capability> {
-    let is_embedding = gguf.of_architecture("pooling_type").is_some();
+    let pooling = gguf.of_architecture("pooling_type");
+    let scores = pooling.and_then(Value::as_unsigned) == Some(POOLING_RANK);
+    let labels = match gguf.of_architecture("classifier.output_labels") {
+        Some(Value::Array { length, .. }) => *length,
+        _ => 1,
+    };
+    // A reranker that was made from a language model chooses between "yes" and "no".
+    let reranks = labels == 1 || gguf.architecture().starts_with("qwen3");
     let (tools, insert, thinking) = match (template, gguf.chat_template()) {
         (Some(go), _) => (
             mentions(go, ".Tools"),
@@ -85,8 +95,10 @@ pub(super) fn of_gguf(gguf: &Gguf, template: Option<&str>, has_projector: bool) 
         (None, None) => (false, false, false),
     };
     let possible = [
-        (Capability::Completion, !is_embedding),
-        (Capability::Embedding, is_embedding),
+        (Capability::Completion, pooling.is_none()),
+        (Capability::Embedding, pooling.is_some() && !scores),
+        (Capability::Classify, scores && !reranks),
+        (Capability::Rerank, scores && reranks),
         (
             Capability::Vision,
             has_projector || gguf.of_architecture("vision.block_count").is_some(),
@@ -107,6 +119,25 @@ pub(super) fn of_gguf(gguf: &Gguf, template: Option<&str>, has_projector: bool) 
         .into_iter()
         .filter_map(|(capability, is_there)| is_there.then_some(capability))
         .collect()
+}
+
+/// Whether Ollama's old route for vectors never scaled those of this model to length 1 (`legacyEmbeddingsWereRaw` in its
+/// `llm/llama_server.go`). Clients have stored what they got.
+pub(super) fn embeds_raw(gguf: &Gguf) -> bool {
+    let normalizes = |default| match gguf.of_architecture("normalize_embeddings") {
+        Some(Value::Bool(normalizes)) => *normalizes,
+        _ => default,
+    };
+    let is_embedding = gguf.of_architecture("pooling_type").is_some();
+    is_embedding
+        && match gguf.architecture() {
+            "bert" => {
+                let tokenizer = gguf.text("tokenizer.ggml.model").unwrap_or("bert");
+                tokenizer != "bert" || !normalizes(true)
+            }
+            "nomic-bert" | "nomic-bert-moe" => !normalizes(false),
+            _ => false,
+        }
 }
 
 fn has_thinking_tags(template: &str) -> bool {
@@ -203,6 +234,43 @@ mod tests {
         check(pooling, None, &["embedding"]);
         let vision = GgufBuilder::llama().with("llama.vision.block_count", Kv::U32(3));
         check(vision, None, &["completion", "vision"]);
+    }
+
+    #[test]
+    fn scores_in_place_of_a_vector_are_labels_or_a_rank() {
+        let rank = GgufBuilder::llama().with("llama.pooling_type", Kv::U32(4));
+        check(rank.clone(), None, &["rerank"]);
+        let labels = rank.with(
+            "llama.classifier.output_labels",
+            Kv::Texts(&["bad", "good"]),
+        );
+        check(labels, None, &["classify"]);
+    }
+
+    #[test]
+    fn old_vectors_are_raw_where_ollama_s_were() {
+        let check = |entries: &[(&str, Kv)], expected: bool| {
+            let builder = entries
+                .iter()
+                .fold(GgufBuilder::llama(), |builder, (key, value)| {
+                    builder.with(key, value.clone())
+                });
+            let gguf = Gguf::read(Cursor::new(builder.build()), Arrays::Skip).unwrap();
+            assert_eq!(embeds_raw(&gguf), expected);
+        };
+        let architecture = |name| ("general.architecture", Kv::Text(name));
+        let tokenizer = |name| ("tokenizer.ggml.model", Kv::Text(name));
+        let (yes, no) = (Kv::Raw(7, vec![1]), Kv::Raw(7, vec![0]));
+        let bert = ("bert.pooling_type", Kv::U32(1));
+        let nomic = ("nomic-bert.pooling_type", Kv::U32(1));
+        check(&[architecture("llama")], false);
+        check(&[architecture("bert"), bert.clone()], false);
+        check(&[architecture("bert"), bert.clone(), tokenizer("t5")], true);
+        let told = ("bert.normalize_embeddings", no);
+        check(&[architecture("bert"), bert, told], true);
+        check(&[architecture("nomic-bert"), nomic.clone()], true);
+        let told = ("nomic-bert.normalize_embeddings", yes);
+        check(&[architecture("nomic-bert"), nomic, told], false);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub enum Reply {
     Tokens(oneshot::Sender<Result<Vec<Token>, Error>>),
     /// The one event of a `Detokenize`.
     Text(oneshot::Sender<Result<String, Error>>),
+    /// The one event of a `Pieces`.
+    Pieces(oneshot::Sender<Result<Vec<Vec<u8>>, Error>>),
 }
 
 /// A handle on a worker. When the last one is dropped the frame queue closes, and with it the process.
@@ -194,6 +196,7 @@ impl Shared {
             (Reply::Encode(sender), Event::Encode(event)) => drop(sender.send(event)),
             (Reply::Tokens(sender), Event::Tokenized(result)) => drop(sender.send(result)),
             (Reply::Text(sender), Event::Detokenized(result)) => drop(sender.send(result)),
+            (Reply::Pieces(sender), Event::Pieces(result)) => drop(sender.send(result)),
             _ => return Err(Nonsense),
         }
         Ok(())

@@ -24,7 +24,7 @@ use self::connection::{Connection, Reply};
 pub use self::generation::Generation;
 pub use self::spawn::set_executable;
 use crate::engine::{Facts, Spec};
-use crate::inference::encode::{self, Classified, Classify, Embed, Embedded};
+use crate::inference::encode::{self, Classified, Classify, Embed, Embedded, Rerank, Reranked};
 use crate::inference::generate::{self, Admitted, Generate};
 use crate::inference::{Error, Job, Token};
 
@@ -33,8 +33,8 @@ use crate::inference::{Error, Job, Token};
 pub struct Settings {
     /// The model's name in logs and metrics.
     pub label: String,
-    /// Most jobs under way, waiting or running. One more is refused with [`Error::Busy`].
-    pub max_jobs: usize,
+    /// Most jobs that wait while as many run as the model advances together. One more is refused with [`Error::Busy`].
+    pub max_waiting: usize,
     /// Longest time from start to readiness.
     pub load_timeout: Duration,
     /// How often the worker is asked whether it lives.
@@ -51,7 +51,7 @@ impl Settings {
     pub fn new(label: impl Into<String>) -> Self {
         Self {
             label: label.into(),
-            max_jobs: 512,
+            max_waiting: 512,
             load_timeout: Duration::from_secs(300),
             ping_every: Duration::from_secs(1),
             pong_timeout: Duration::from_secs(15),
@@ -144,10 +144,9 @@ impl Worker {
     /// # Errors
     /// Whatever refused or ended the job.
     pub async fn embed(&self, job: Embed) -> Result<Embedded, Error> {
-        match self.ask(Job::Embed(job), Reply::Encode).await? {
+        match self.encode(Job::Embed(job)).await? {
             encode::Event::Embedded(embedded) => Ok(embedded),
-            encode::Event::Failed(error) => Err(error),
-            encode::Event::Classified(_) => Err(Error::Engine("labels came for vectors".into())),
+            other => Err(mistaken(other)),
         }
     }
 
@@ -156,11 +155,25 @@ impl Worker {
     /// # Errors
     /// Whatever refused or ended the job.
     pub async fn classify(&self, job: Classify) -> Result<Classified, Error> {
-        match self.ask(Job::Classify(job), Reply::Encode).await? {
+        match self.encode(Job::Classify(job)).await? {
             encode::Event::Classified(classified) => Ok(classified),
-            encode::Event::Failed(error) => Err(error),
-            encode::Event::Embedded(_) => Err(Error::Engine("vectors came for labels".into())),
+            other => Err(mistaken(other)),
         }
+    }
+
+    /// Scores how well texts answer a query.
+    ///
+    /// # Errors
+    /// Whatever refused or ended the job.
+    pub async fn rerank(&self, job: Rerank) -> Result<Reranked, Error> {
+        match self.encode(Job::Rerank(job)).await? {
+            encode::Event::Reranked(reranked) => Ok(reranked),
+            other => Err(mistaken(other)),
+        }
+    }
+
+    async fn encode(&self, job: Job) -> Result<encode::Event, Error> {
+        self.ask(job, Reply::Encode).await
     }
 
     /// Turns a text into tokens.
@@ -192,6 +205,14 @@ impl Worker {
         self.ask(Job::Detokenize { tokens }, Reply::Text).await?
     }
 
+    /// Turns tokens into the bytes that each of them stands for.
+    ///
+    /// # Errors
+    /// Whatever refused or ended the job.
+    pub async fn pieces(&self, tokens: Vec<Token>) -> Result<Vec<Vec<u8>>, Error> {
+        self.ask(Job::Pieces { tokens }, Reply::Pieces).await?
+    }
+
     /// Submits a job that has one event, and waits for it. Dropping the future cancels the job.
     async fn ask<T>(
         &self,
@@ -201,5 +222,15 @@ impl Worker {
         let (sender, receiver) = oneshot::channel();
         let _ticket = self.connection.submit(job, reply(sender))?;
         receiver.await.map_err(|_| Error::WorkerLost)
+    }
+}
+
+/// What an answer that is none of the job's means.
+fn mistaken(event: encode::Event) -> Error {
+    match event {
+        encode::Event::Failed(error) => error,
+        encode::Event::Embedded(_) | encode::Event::Classified(_) | encode::Event::Reranked(_) => {
+            Error::Engine("the answer is that of another kind of job".into())
+        }
     }
 }

@@ -31,7 +31,7 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
         Error::LoadFailed(format!("the model's worker could not be started: {error}"))
     };
     let pages = match spec {
-        Spec::Gguf(_) => Pages::Huge,
+        Spec::Gguf(_) | Spec::GgufEncoder(_) => Pages::Huge,
         Spec::Onnx(_) | Spec::Fake(_) => Pages::Usual,
     };
     let spawned = spawn::spawn(pages).await.map_err(failed)?;
@@ -74,7 +74,8 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
         }
     };
 
-    let (connection, shared, queue) = Connection::new(process.id(), settings.max_jobs);
+    let max_jobs = (facts.slots as usize).saturating_add(settings.max_waiting);
+    let (connection, shared, queue) = Connection::new(process.id(), max_jobs);
     info!(model = %settings.label, pid = shared.process_id, "worker ready");
     let watch = Watch {
         settings,

@@ -7,11 +7,14 @@
 )]
 
 mod answers;
+mod bert_gguf;
 mod catalog;
 mod create;
+mod encoder;
 mod floats;
 mod gguf;
 mod http;
+mod ranking;
 mod recovery;
 mod room;
 mod scrape;
@@ -19,5 +22,7 @@ mod server;
 mod structured;
 mod support;
 mod tidy;
+mod tokens;
 mod vectors;
+mod weights;
 mod worker;

@@ -101,6 +101,22 @@ impl Server {
         Reply::of(self.request(Method::POST, path).body(body.to_owned())).await
     }
 
+    /// Makes a model of these files, uploaded as any client does it.
+    pub async fn create(&self, name: &str, files: &[(&str, Vec<u8>)]) {
+        let mut named = serde_json::Map::new();
+        for (file, bytes) in files {
+            let digest = chaski::store::Digest::of(bytes).to_string();
+            let upload = self
+                .request(Method::POST, &format!("/api/blobs/{digest}"))
+                .body(bytes.clone());
+            assert!(upload.send().await.unwrap().status().is_success());
+            named.insert((*file).to_owned(), digest.into());
+        }
+        let body = serde_json::json!({"model": name, "files": named, "stream": false});
+        let reply = self.post("/api/create", body).await.json();
+        assert_eq!(reply["status"], "success", "{reply}");
+    }
+
     /// Tells the server to stop, without waiting for it.
     pub fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::server::{Server, redacted};
 
-fn vector(value: &Value) -> Vec<f64> {
+/// A vector in a reply.
+pub fn vector(value: &Value) -> Vec<f64> {
     value
         .as_array()
         .unwrap()
@@ -14,7 +15,8 @@ fn vector(value: &Value) -> Vec<f64> {
         .collect()
 }
 
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
+/// The cosine of the angle between two vectors.
+pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

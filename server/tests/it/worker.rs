@@ -71,7 +71,7 @@ async fn the_limit_of_jobs_is_a_refusal_at_once() {
         ..Script::default()
     };
     let settings = Settings {
-        max_jobs: 2,
+        max_waiting: 1,
         ..settings()
     };
     let worker = Worker::start(Spec::Fake(endless), settings).await.unwrap();

@@ -1,4 +1,4 @@
-//! POST `/classify`: texts to the scores of a model's labels.
+//! POST `/classify`: texts, or pairs of texts, to the scores of a model's labels.
 
 use std::sync::Arc;
 
@@ -8,30 +8,23 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::api::find::Refusals;
+use super::inputs::Inputs;
+use super::score_model::{ScoreModel, Task};
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
-use crate::api::keep_alive::KeepAliveField;
-use crate::api::session::{Purpose, Session};
 use crate::api::time::nanoseconds;
 use crate::api::{App, Error, reply};
-use crate::inference::encode::{Classify, LabelScore, Overflow};
-use crate::models::LoadOptions;
-use crate::store::{Capability, Weights};
+use crate::inference::encode::{Classify, Input, LabelScore};
 
 /// The body.
 #[derive(Default)]
 pub struct ClassifyRequest {
-    model: String,
-    input: Option<Texts>,
+    model: ScoreModel,
+    input: Option<Inputs>,
+    text_pair: Option<String>,
     top_k: Option<i64>,
+    threshold: Option<f64>,
     raw_scores: bool,
-    truncate: Option<bool>,
-    keep_alive: KeepAliveField,
 }
-
-/// One text, or several.
-#[derive(Default)]
-struct Texts(Vec<String>);
 
 #[derive(Serialize)]
 struct ClassifyRecord {
@@ -44,12 +37,22 @@ struct ClassifyRecord {
     load_duration: u64,
     /// Tokens of all texts.
     prompt_eval_count: u32,
+    /// Texts that were cut. Absent if none was.
+    #[serde(skip_serializing_if = "reply::is_zero")]
+    truncated_inputs: u32,
 }
 
+/// A label and its score.
 #[derive(Serialize)]
-struct LabelRecord {
+pub struct LabelRecord {
     label: String,
     score: f32,
+}
+
+impl From<LabelScore> for LabelRecord {
+    fn from(LabelScore { label, score }: LabelScore) -> Self {
+        Self { label, score }
+    }
 }
 
 impl FromJson for ClassifyRequest {
@@ -57,37 +60,19 @@ impl FromJson for ClassifyRequest {
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
-        let input: Option<Texts> = fields.take("input")?;
-        let text: Option<Texts> = fields.take("text")?;
-        let texts: Option<Texts> = fields.take("texts")?;
-        Ok(Self {
-            model: fields.take_name()?,
-            input: input.or(text).or(texts),
-            top_k: fields.take("top_k")?,
-            raw_scores: fields.take("raw_scores")?,
-            truncate: fields.take("truncate")?,
-            keep_alive: fields.take("keep_alive")?,
-        })
-    }
-}
-
-impl FromJson for Texts {
-    const GO_TYPE: &'static str = "string or []string";
-
-    fn from_json(value: Value) -> Result<Self, Mismatch> {
-        let invalid = || Mismatch::Value("input must be a string or a list of strings".into());
-        match value {
-            Value::String(text) => Ok(Self(vec![text])),
-            Value::Array(items) => items
-                .into_iter()
-                .map(|item| match item {
-                    Value::String(text) => Ok(text),
-                    _ => Err(invalid()),
-                })
-                .collect::<Result<_, _>>()
-                .map(Self),
-            _ => Err(invalid()),
+        let mut input = None;
+        for name in ["input", "inputs", "text", "texts"] {
+            let named: Option<Inputs> = fields.take(name)?;
+            input = input.or(named);
         }
+        Ok(Self {
+            model: ScoreModel::take(&mut fields)?,
+            input,
+            text_pair: fields.take("text_pair")?,
+            top_k: fields.take("top_k")?,
+            threshold: fields.take("threshold")?,
+            raw_scores: fields.take("raw_scores")?,
+        })
     }
 }
 
@@ -98,6 +83,11 @@ pub async fn classify(
 ) -> Result<Response, Error> {
     let bad = |text: &str| Error::BadRequest(text.to_owned());
     let inputs = request.input.ok_or_else(|| bad("input is required"))?.0;
+    let inputs = match (request.text_pair, &inputs[..]) {
+        (None, _) => inputs,
+        (Some(second), [Input::Text(first)]) => vec![Input::Pair(first.clone(), second)],
+        (Some(_), _) => return Err(bad("text_pair goes with a single text")),
+    };
     let top_k = match request.top_k {
         None => None,
         Some(count) => match u32::try_from(count) {
@@ -105,44 +95,27 @@ pub async fn classify(
             _ => return Err(bad("top_k must be at least 1")),
         },
     };
-    let model = app
-        .find(&request.model, Refusals::RequiredPullFirst)
-        .await?;
-    let is_onnx = matches!(model.weights, Weights::Onnx { .. });
-    if !(is_onnx && model.capabilities.contains(&Capability::Classify)) {
-        let text = format!("{:?} does not support classify", request.model);
-        return Err(Error::BadRequest(text));
-    }
-    let purpose = Purpose {
-        operation: "classify",
-        options: LoadOptions::default(),
-        keep_alive: request.keep_alive.0,
-    };
-    let mut session = Session::open(&app, &model, purpose).await?;
+    let mut opened = request.model.open(&app, Task::Classify).await?;
     let job = Classify {
         inputs,
-        overflow: Overflow {
-            truncate: request.truncate.unwrap_or(true),
-            max_tokens: None,
-        },
+        overflow: opened.overflow,
         top_k,
+        #[expect(clippy::cast_possible_truncation, reason = "scores have 32 bits")]
+        threshold: request.threshold.map(|threshold| threshold as f32),
         raw_scores: request.raw_scores,
     };
-    let classified = session.lease.classify(job).await;
-    let classified = session.checked(classified)?;
-    let usage = &classified.usage;
-    session.request.encoded(usage.prompt_tokens, usage.queue_ns);
+    let classified = opened.session.classify(job).await?;
     let record = ClassifyRecord {
-        model: request.model,
-        prompt_eval_count: usage.prompt_tokens,
-        results: classified.labels.into_iter().map(records).collect(),
-        total_duration: nanoseconds(session.request.elapsed()),
-        load_duration: nanoseconds(session.load),
+        model: opened.name,
+        prompt_eval_count: classified.usage.prompt_tokens,
+        truncated_inputs: classified.usage.truncated_inputs,
+        results: classified
+            .labels
+            .into_iter()
+            .map(|labels| labels.into_iter().map(LabelRecord::from).collect())
+            .collect(),
+        total_duration: nanoseconds(opened.session.request.elapsed()),
+        load_duration: nanoseconds(opened.session.load),
     };
     Ok(reply::json(StatusCode::OK, &record))
-}
-
-fn records(labels: Vec<LabelScore>) -> Vec<LabelRecord> {
-    let record = |LabelScore { label, score }| LabelRecord { label, score };
-    labels.into_iter().map(record).collect()
 }

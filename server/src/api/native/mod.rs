@@ -1,8 +1,12 @@
-//! What Ollama lacks: classification, and what those who run the server want to know of it.
+//! What Ollama lacks: classification, reranking, tokens, and what those who run the server want to know of it.
 
 mod classify;
 mod health;
+mod inputs;
 mod metrics;
+mod rerank;
+mod score_model;
+mod tokenize;
 
 use std::sync::Arc;
 
@@ -15,6 +19,12 @@ use super::{App, large_bodies};
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/classify", post(classify::classify))
+        .route("/api/tokenize", post(tokenize::tokenize))
+        .route("/api/detokenize", post(tokenize::detokenize))
+        .route("/rerank", post(rerank::rerank))
+        .route("/v1/rerank", post(rerank::rerank))
+        .route("/v2/rerank", post(rerank::rerank))
+        .route("/api/rerank", post(rerank::rerank))
         .layer(large_bodies())
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))

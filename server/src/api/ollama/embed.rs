@@ -6,32 +6,27 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::embedding::Embedding;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
-use crate::api::keep_alive::KeepAliveField;
-use crate::api::options::Options;
-use crate::api::session::{Purpose, Session};
 use crate::api::time::nanoseconds;
 use crate::api::{App, Error, reply};
-use crate::inference::encode::{Embed, Embedded, Overflow};
-use crate::metrics::Outcome;
+use crate::inference::encode::Embed;
 
 /// The body.
 #[derive(Default)]
 pub struct EmbedRequest {
-    model: String,
+    common: Embedding,
     input: Inputs,
     truncate: Option<bool>,
     dimensions: i64,
-    keep_alive: KeepAliveField,
-    options: Map<String, Value>,
 }
 
 /// One text, or several. Nothing and one empty text are no texts.
 #[derive(Debug, Default)]
-pub struct Inputs(pub Vec<String>);
+struct Inputs(Vec<String>);
 
 #[derive(Default, Serialize)]
 struct EmbedRecord {
@@ -48,6 +43,9 @@ struct EmbedMetrics {
     total_duration: u64,
     load_duration: u64,
     prompt_eval_count: u32,
+    /// Ours: inputs that were cut. Absent if none was.
+    #[serde(skip_serializing_if = "reply::is_zero")]
+    truncated_inputs: u32,
 }
 
 impl FromJson for EmbedRequest {
@@ -56,12 +54,10 @@ impl FromJson for EmbedRequest {
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
         Ok(Self {
-            model: fields.take_name()?,
+            common: Embedding::take(&mut fields)?,
             input: fields.take("input")?,
             truncate: fields.take("truncate")?,
             dimensions: fields.take("dimensions")?,
-            keep_alive: fields.take("keep_alive")?,
-            options: fields.take("options")?,
         })
     }
 }
@@ -92,60 +88,38 @@ pub async fn embed(
     State(app): State<Arc<App>>,
     Json(request): Json<EmbedRequest>,
 ) -> Result<Response, Error> {
-    let model = app.find(&request.model, Refusals::PullFirst).await?;
-    let options = Options::new(&model.parameters, &request.options)?;
-    let purpose = Purpose {
-        operation: "embed",
-        options: options.load(),
-        keep_alive: request.keep_alive.0,
-    };
-    let mut session = Session::open(&app, &model, purpose).await?;
+    let truncate = request.truncate.unwrap_or(true);
+    let mut opened = request
+        .common
+        .open(&app, Refusals::PullFirst, truncate)
+        .await?;
+    let model = request.common.model;
     if request.input.0.is_empty() {
-        session.request.ended(Outcome::Answered);
+        opened.nothing_asked();
         let record = EmbedRecord {
-            model: request.model,
+            model,
             ..EmbedRecord::default()
         };
         return Ok(reply::json(StatusCode::OK, &record));
     }
     let job = Embed {
         inputs: request.input.0,
-        overflow: Overflow {
-            truncate: request.truncate.unwrap_or(true),
-            max_tokens: options.context(),
-        },
+        overflow: opened.overflow,
         dimensions: u32::try_from(request.dimensions)
             .ok()
             .filter(|count| *count > 0),
         normalize: true,
     };
-    let embedded = run(&mut session, job).await?;
+    let embedded = opened.session.embed(job).await?;
     let record = EmbedRecord {
-        model: request.model,
+        model,
         embeddings: embedded.vectors,
         metrics: Some(EmbedMetrics {
-            total_duration: nanoseconds(session.request.elapsed()),
-            load_duration: nanoseconds(session.load),
+            total_duration: nanoseconds(opened.session.request.elapsed()),
+            load_duration: nanoseconds(opened.session.load),
             prompt_eval_count: embedded.usage.prompt_tokens,
+            truncated_inputs: embedded.usage.truncated_inputs,
         }),
     };
     Ok(reply::json(StatusCode::OK, &record))
-}
-
-/// Runs the job and sees that every number can be told: JSON knows no infinity.
-pub async fn run(session: &mut Session, job: Embed) -> Result<Embedded, Error> {
-    let embedded = session.lease.embed(job).await;
-    let embedded = session.checked(embedded)?;
-    let is_finite = embedded
-        .vectors
-        .iter()
-        .flatten()
-        .all(|value| value.is_finite());
-    if !is_finite {
-        let text = "embedding contains NaN or Inf values".into();
-        return session.checked(Err(Error::BadRequest(text)));
-    }
-    let usage = &embedded.usage;
-    session.request.encoded(usage.prompt_tokens, usage.queue_ns);
-    Ok(embedded)
 }

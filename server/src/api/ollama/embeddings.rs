@@ -6,26 +6,20 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::embed::run;
+use super::embedding::Embedding;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
-use crate::api::keep_alive::KeepAliveField;
-use crate::api::options::Options;
-use crate::api::session::{Purpose, Session};
 use crate::api::{App, Error, reply};
 use crate::inference;
-use crate::inference::encode::{Embed, Overflow};
-use crate::metrics::Outcome;
+use crate::inference::encode::Embed;
 
 /// The body.
 #[derive(Default)]
 pub struct EmbeddingsRequest {
-    model: String,
+    common: Embedding,
     prompt: String,
-    keep_alive: KeepAliveField,
-    options: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -39,10 +33,8 @@ impl FromJson for EmbeddingsRequest {
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
         Ok(Self {
-            model: fields.take_name()?,
+            common: Embedding::take(&mut fields)?,
             prompt: fields.take("prompt")?,
-            keep_alive: fields.take("keep_alive")?,
-            options: fields.take("options")?,
         })
     }
 }
@@ -52,37 +44,33 @@ pub async fn embeddings(
     State(app): State<Arc<App>>,
     Json(request): Json<EmbeddingsRequest>,
 ) -> Result<Response, Error> {
-    let model = app
-        .find(&request.model, Refusals::RequiredPullFirst)
+    let mut opened = request
+        .common
+        .open(&app, Refusals::RequiredPullFirst, false)
         .await?;
-    let options = Options::new(&model.parameters, &request.options)?;
-    let purpose = Purpose {
-        operation: "embed",
-        options: options.load(),
-        keep_alive: request.keep_alive.0,
-    };
-    let mut session = Session::open(&app, &model, purpose).await?;
     if request.prompt.is_empty() {
-        session.request.ended(Outcome::Answered);
+        opened.nothing_asked();
         let embedding = Vec::new();
         return Ok(reply::json(StatusCode::OK, &EmbeddingsRecord { embedding }));
     }
     let job = Embed {
         inputs: vec![request.prompt],
-        overflow: Overflow {
-            truncate: false,
-            max_tokens: options.context(),
-        },
+        overflow: opened.overflow,
         dimensions: None,
-        normalize: true,
+        // Vectors that this route gave as they were, clients have stored as they were.
+        normalize: !opened.model.embeds_raw,
     };
-    let embedded = run(&mut session, job).await.map_err(|error| match error {
-        // Here, and only here, Ollama calls this a failure of its own.
-        Error::Inference(error @ inference::Error::InputTooLong) => {
-            Error::Failed(error.to_string())
-        }
-        other => other,
-    })?;
+    let embedded = opened
+        .session
+        .embed(job)
+        .await
+        .map_err(|error| match error {
+            // Here, and only here, Ollama calls this a failure of its own.
+            Error::Inference(error @ inference::Error::InputTooLong) => {
+                Error::Failed(error.to_string())
+            }
+            other => other,
+        })?;
     let embedding = embedded.vectors.into_iter().next().unwrap_or_default();
     Ok(reply::json(StatusCode::OK, &EmbeddingsRecord { embedding }))
 }

@@ -11,6 +11,7 @@ mod create;
 mod delete;
 mod details;
 mod embed;
+mod embedding;
 mod embeddings;
 mod format;
 mod generate;

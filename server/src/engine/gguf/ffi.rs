@@ -1,8 +1,8 @@
 //! The few calls of llama.cpp that `llama-cpp-2` has no safe form of. Everything unsafe in this engine is here.
 #![expect(
     unsafe_code,
-    reason = "llama-cpp-2 cannot turn weight repacking off nor quantise, and its `vocab_type` and `n_ctx_train` panic on \
-              odd models"
+    reason = "llama-cpp-2 cannot turn weight repacking off nor quantise, lacks the labels of classifiers, and its \
+              `vocab_type` and `n_ctx_train` panic on odd models"
 )]
 
 use std::ffi::{CStr, c_char, c_void};
@@ -142,7 +142,11 @@ pub(super) enum VocabularyKind {
     None,
     /// SentencePiece with byte fallback.
     SentencePiece,
-    /// Byte-pair encoding, WordPiece, Unigram and others.
+    /// WordPiece.
+    WordPiece,
+    /// RWKV's, which knows no tokens around texts.
+    Rwkv,
+    /// Byte-pair encoding, Unigram and others.
     Other,
 }
 
@@ -153,6 +157,8 @@ pub(super) fn vocabulary_kind(model: &LlamaModel) -> VocabularyKind {
     match kind {
         sys::LLAMA_VOCAB_TYPE_NONE => VocabularyKind::None,
         sys::LLAMA_VOCAB_TYPE_SPM => VocabularyKind::SentencePiece,
+        sys::LLAMA_VOCAB_TYPE_WPM => VocabularyKind::WordPiece,
+        sys::LLAMA_VOCAB_TYPE_RWKV => VocabularyKind::Rwkv,
         _ => VocabularyKind::Other,
     }
 }
@@ -167,6 +173,21 @@ pub(super) fn trained_context(model: &LlamaModel) -> i32 {
 pub(super) fn has_encoder(model: &LlamaModel) -> bool {
     // SAFETY: the pointer is valid while `model` is borrowed.
     unsafe { sys::llama_model_has_encoder(raw(model)) }
+}
+
+/// The name of a classifier's label, if its file gives one.
+pub(super) fn label(model: &LlamaModel, index: u32) -> Option<String> {
+    if index >= model.n_cls_out() {
+        return None;
+    }
+    // SAFETY: the pointer is valid while `model` is borrowed, and `index` is within what it has.
+    let label = unsafe { sys::llama_model_cls_label(raw(model), index) };
+    if label.is_null() {
+        return None;
+    }
+    // SAFETY: llama.cpp returns a NUL-terminated string that the model owns; it is copied while `model` is borrowed.
+    let label = unsafe { CStr::from_ptr(label) };
+    Some(label.to_string_lossy().into_owned())
 }
 
 /// The processor features that llama.cpp's kernels were compiled for or chose, as llama.cpp words them.

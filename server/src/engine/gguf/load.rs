@@ -50,12 +50,23 @@ fn load_kernels() {
     }
 }
 
-/// Reads the model's file, as far as its placement needs.
+/// Reads the file of a model that generates.
 pub(super) fn model(backend: &LlamaBackend, spec: &Spec) -> Result<LlamaModel, Error> {
-    let path = readable(&spec.model)?;
-    let (model, errors) = complaints::heard(|| ffi::load(backend, &path, placement(spec)));
-    let model = model.ok_or_else(|| failed(&errors))?;
+    let model = read(backend, &spec.model, spec.use_mmap)?;
     refuse_what_does_not_generate(&model)?;
+    Ok(model)
+}
+
+/// Reads a model's file, as far as its placement needs.
+pub(super) fn read(
+    backend: &LlamaBackend,
+    path: &Path,
+    use_mmap: Option<bool>,
+) -> Result<LlamaModel, Error> {
+    let path = readable(path)?;
+    let (model, errors) = complaints::heard(|| ffi::load(backend, &path, placement(use_mmap)));
+    let model = model.ok_or_else(|| failed(&errors))?;
+    refuse_encoder_decoders(&model)?;
     Ok(model)
 }
 
@@ -67,13 +78,13 @@ fn readable(path: &Path) -> Result<CString, Error> {
         .map_err(|_| Error::LoadFailed(format!("{} has a zero byte in its name", path.display())))
 }
 
-fn placement(spec: &Spec) -> Placement {
-    let map = spec.use_mmap.unwrap_or(false);
+fn placement(use_mmap: Option<bool>) -> Placement {
+    let map = use_mmap.unwrap_or(false);
     Placement { map, repack: !map }
 }
 
 /// The reason is the first complaint; those after it are its consequences.
-fn failed(errors: &[String]) -> Error {
+pub(super) fn failed(errors: &[String]) -> Error {
     let reason = errors.first().map_or("llama.cpp gave no reason", |error| {
         error
             .trim_start_matches("error loading model: ")
@@ -82,27 +93,41 @@ fn failed(errors: &[String]) -> Error {
     Error::LoadFailed(format!("failed to load model: {reason}"))
 }
 
-fn refuse_what_does_not_generate(model: &LlamaModel) -> Result<(), Error> {
-    let architecture = metadata(model, "general.architecture").unwrap_or_default();
-    let of_architecture = |key: &str| metadata(model, &format!("{architecture}.{key}"));
+fn refuse_encoder_decoders(model: &LlamaModel) -> Result<(), Error> {
     if ffi::has_encoder(model) {
+        let architecture = architecture(model);
         return Err(Error::LoadFailed(format!(
             "models with an encoder ({architecture}) are not supported"
-        )));
-    }
-    let looks_both_ways = of_architecture("attention.causal").as_deref() == Some("false");
-    // 0 is no pooling, which says nothing.
-    let pools = of_architecture("pooling_type").is_some_and(|pooling| pooling != "0");
-    if looks_both_ways || pools {
-        return Err(Error::LoadFailed(format!(
-            "the model ({architecture}) makes embeddings and does not generate text; \
-             GGUF embedding models are not supported"
         )));
     }
     Ok(())
 }
 
-fn metadata(model: &LlamaModel, key: &str) -> Option<String> {
+fn refuse_what_does_not_generate(model: &LlamaModel) -> Result<(), Error> {
+    let looks_both_ways = of_architecture(model, "attention.causal").as_deref() == Some("false");
+    // 0 is no pooling, which says nothing.
+    let pools = of_architecture(model, "pooling_type").is_some_and(|pooling| pooling != "0");
+    if looks_both_ways || pools {
+        let architecture = architecture(model);
+        return Err(Error::LoadFailed(format!(
+            "the model ({architecture}) makes embeddings and does not generate text"
+        )));
+    }
+    Ok(())
+}
+
+/// `general.architecture`; empty if the file does not tell.
+pub(super) fn architecture(model: &LlamaModel) -> String {
+    metadata(model, "general.architecture").unwrap_or_default()
+}
+
+/// What the file says under `<architecture>.<key>`.
+pub(super) fn of_architecture(model: &LlamaModel, key: &str) -> Option<String> {
+    metadata(model, &format!("{}.{key}", architecture(model)))
+}
+
+/// What the file says under this key.
+pub(super) fn metadata(model: &LlamaModel, key: &str) -> Option<String> {
     model.meta_val_str(key).ok()
 }
 
@@ -115,11 +140,7 @@ pub(super) fn sequences<'model>(
 ) -> Result<(Sequences<'model>, Facts), Error> {
     let vocabulary = Vocabulary::new(model)?;
     let slots = spec.slots.clamp(1, MOST_SLOTS);
-    let context = u32::try_from(ffi::trained_context(model))
-        .ok()
-        .filter(|&trained| trained > 0)
-        .map(|trained| spec.context.clamp(1, trained))
-        .ok_or_else(|| Error::LoadFailed("the model states no context length".into()))?;
+    let context = spec.context.clamp(1, trained_context(model)?);
     // Each sequence has a cache of its own, so that none takes room or time from another.
     let all = context
         .checked_mul(slots)
@@ -129,12 +150,7 @@ pub(super) fn sequences<'model>(
         })?;
     // Every sequence must be able to advance in one step.
     let batch = spec.batch.max(slots).min(all.get());
-    let threads = match spec.threads {
-        0 => processors::usable(),
-        threads => threads,
-    };
-    let thread_count = i32::try_from(threads)
-        .map_err(|_| Error::LoadFailed(format!("{threads} threads are too many")))?;
+    let (threads, thread_count) = threads(spec.threads)?;
 
     let params = LlamaContextParams::default()
         .with_n_ctx(Some(all))
@@ -144,7 +160,7 @@ pub(super) fn sequences<'model>(
         .with_n_ubatch(batch.min(MICRO_BATCH))
         .with_n_threads(thread_count)
         .with_n_threads_batch(thread_count)
-        .with_flash_attention_policy(flash_attention(spec))
+        .with_flash_attention_policy(flash_attention(spec.flash_attention))
         .with_type_k(cache_type(spec))
         .with_type_v(cache_type(spec))
         // With a cache of only the attention window a sequence could not be cut or shifted.
@@ -174,7 +190,7 @@ pub(super) fn sequences<'model>(
         context,
         slots,
         threads,
-        description: description(backend, spec),
+        description: description(backend, spec.use_mmap),
     };
     Ok((sequences, facts))
 }
@@ -205,8 +221,27 @@ fn adapter_failed(reason: &str) -> Error {
     Error::LoadFailed(format!("failed to load adapter: {reason}"))
 }
 
-fn flash_attention(spec: &Spec) -> llama_cpp_sys_2::llama_flash_attn_type {
-    match spec.flash_attention {
+/// Tokens of context the model was trained for, at least 1.
+pub(super) fn trained_context(model: &LlamaModel) -> Result<u32, Error> {
+    u32::try_from(ffi::trained_context(model))
+        .ok()
+        .filter(|&trained| trained > 0)
+        .ok_or_else(|| Error::LoadFailed("the model states no context length".into()))
+}
+
+/// The threads to compute with, also as llama.cpp counts them; 0 chooses.
+pub(super) fn threads(wanted: u32) -> Result<(u32, i32), Error> {
+    let threads = match wanted {
+        0 => processors::usable(),
+        threads => threads,
+    };
+    let count = i32::try_from(threads)
+        .map_err(|_| Error::LoadFailed(format!("{threads} threads are too many")))?;
+    Ok((threads, count))
+}
+
+pub(super) fn flash_attention(wanted: Option<bool>) -> llama_cpp_sys_2::llama_flash_attn_type {
+    match wanted {
         None => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO,
         Some(true) => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED,
         Some(false) => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED,
@@ -233,8 +268,8 @@ fn can_shift(model: &LlamaModel) -> bool {
     turns_simply && !excepted && !model.is_recurrent() && !model.is_hybrid()
 }
 
-fn description(backend: &LlamaBackend, spec: &Spec) -> String {
-    let Placement { map, repack } = placement(spec);
+pub(super) fn description(backend: &LlamaBackend, use_mmap: Option<bool>) -> String {
+    let Placement { map, repack } = placement(use_mmap);
     format!(
         "llama.cpp; weights {} and {}; {}",
         if map { "mapped" } else { "read" },

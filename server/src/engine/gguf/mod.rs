@@ -1,10 +1,12 @@
 //! GGUF models through llama.cpp.
 //!
-//! [`load`] makes a model and a context, [`sequences`] is the engine port on them, [`sampling`] chooses tokens, [`grammar`]
-//! says which may be chosen and [`vocabulary`] turns text into tokens and back. `llama-cpp-2` is used wherever it can be; [`ffi`] holds the rest.
+//! [`load`] makes a model and a context, [`sequences`] is the port of generation on them and [`encoder`] that of encoding,
+//! [`sampling`] chooses tokens, [`grammar`] says which may be chosen and [`vocabulary`] turns text into tokens and back.
+//! `llama-cpp-2` is used wherever it can be; [`ffi`] holds the rest.
 //! Nothing here knows jobs, queues or who asked.
 
 mod complaints;
+mod encoder;
 mod ffi;
 mod grammar;
 mod load;
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::quantize::{Level, Quantize};
 use super::Facts;
+use crate::inference::encode::{self, Encoder};
 use crate::inference::generate::{self, Engine};
 use crate::inference::{Error, Inbox, Outbox};
 
@@ -44,6 +47,19 @@ pub struct Spec {
     /// Type of the key-value cache.
     pub cache_type: CacheType,
     /// Flash attention. `None` lets llama.cpp choose.
+    pub flash_attention: Option<bool>,
+}
+
+/// A GGUF model that turns texts into vectors or scores, and how to load it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EncoderSpec {
+    /// The GGUF file.
+    pub model: PathBuf,
+    /// Threads; 0 chooses from the processors this process may use.
+    pub threads: u32,
+    /// As in [`Spec`].
+    pub use_mmap: Option<bool>,
+    /// As in [`Spec`].
     pub flash_attention: Option<bool>,
 }
 
@@ -73,6 +89,36 @@ pub fn serve(
         ready(facts);
         generate::run(engine, inbox, outbox);
     })
+}
+
+/// Loads the model and runs the encoding loop on it.
+///
+/// # Errors
+/// See [`super::serve`].
+pub fn serve_encoder(
+    spec: &EncoderSpec,
+    inbox: &Inbox,
+    outbox: &mut dyn Outbox,
+    ready: &mut dyn FnMut(Facts),
+) -> Result<(), Error> {
+    with_encoder(spec, |encoder, facts| {
+        ready(facts);
+        encode::run(encoder, inbox, outbox);
+    })
+}
+
+/// Loads the model and lends the encoder to `body`.
+///
+/// # Errors
+/// [`Error::LoadFailed`], saying why llama.cpp or this engine refused the model; `body` was not called then.
+pub fn with_encoder<T>(
+    spec: &EncoderSpec,
+    body: impl FnOnce(&mut dyn Encoder, Facts) -> T,
+) -> Result<T, Error> {
+    let backend = load::backend();
+    let model = load::read(backend, &spec.model, spec.use_mmap)?;
+    let (mut encoder, facts) = encoder::load(backend, &model, spec)?;
+    Ok(body(&mut encoder, facts))
 }
 
 /// Loads the model and lends the engine to `body`. It is lent because the context borrows the model.

@@ -172,6 +172,10 @@ impl Engine for Sequences<'_> {
         self.vocabulary.write_piece(token, bytes);
     }
 
+    fn write_name(&self, token: Token, bytes: &mut Vec<u8>) {
+        self.vocabulary.write_name(token, bytes);
+    }
+
     fn is_end(&self, token: Token) -> bool {
         self.vocabulary.is_end(token)
     }

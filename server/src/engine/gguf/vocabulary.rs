@@ -13,6 +13,7 @@ use crate::inference::{Error, Token};
 /// A model's vocabulary. Takes any token id and any text: llama.cpp would abort the process on some.
 pub(super) struct Vocabulary<'model> {
     vocab: LlamaVocab<'model>,
+    kind: VocabularyKind,
     size: Token,
     beginning: Option<Token>,
     /// Present if there are texts that have no tokens.
@@ -37,6 +38,7 @@ impl<'model> Vocabulary<'model> {
             gaps: (kind == VocabularyKind::SentencePiece)
                 .then(|| Gaps::find(&vocab))
                 .flatten(),
+            kind,
             size,
             vocab,
         })
@@ -50,6 +52,30 @@ impl<'model> Vocabulary<'model> {
     /// The token that every prompt starts with, if any.
     pub(super) fn beginning(&self) -> Option<Token> {
         self.beginning
+    }
+
+    /// How it turns text into tokens.
+    pub(super) fn kind(&self) -> VocabularyKind {
+        self.kind
+    }
+
+    /// The beginning-of-sequence token, whether or not prompts start with it.
+    pub(super) fn bos(&self) -> Option<Token> {
+        self.known(self.vocab.bos())
+    }
+
+    /// The token that ends a sequence, and whether texts are to end with it.
+    pub(super) fn eos(&self) -> (Option<Token>, bool) {
+        (self.known(self.vocab.eos()), self.vocab.should_add_eos())
+    }
+
+    /// The token between the texts of a pair, and whether it is to be put there.
+    pub(super) fn separator(&self) -> (Option<Token>, bool) {
+        (self.known(self.vocab.sep()), self.vocab.should_add_sep())
+    }
+
+    fn known(&self, token: LlamaToken) -> Option<Token> {
+        Some(token.0).filter(|&token| self.contains(token))
     }
 
     /// Whether this is the id of a token.
@@ -91,6 +117,53 @@ impl<'model> Vocabulary<'model> {
         self.vocab
             .tokenize_into(text.as_bytes(), &mut tokens, false, parse_special);
         Ok(tokens.into_iter().map(|token| token.0).collect())
+    }
+
+    /// The text of tokens, names of control tokens included.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for ids outside the vocabulary.
+    pub(super) fn detokenize(&self, tokens: &[Token]) -> Result<String, Error> {
+        self.check(tokens)?;
+        let tokens: Vec<LlamaToken> = tokens.iter().map(|&token| LlamaToken(token)).collect();
+        let bytes = self.vocab.detokenize(&tokens, false, true);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        // Every word of WordPiece brings the space before it.
+        Ok(match text.strip_prefix(' ') {
+            Some(text) if self.kind == VocabularyKind::WordPiece => text.to_owned(),
+            _ => text,
+        })
+    }
+
+    /// The bytes of each of these tokens; control tokens have their names.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for ids outside the vocabulary.
+    pub(super) fn names(&self, tokens: &[Token]) -> Result<Vec<Vec<u8>>, Error> {
+        self.check(tokens)?;
+        let name = |&token: &Token| {
+            let mut bytes = Vec::new();
+            self.write_name(token, &mut bytes);
+            bytes
+        };
+        Ok(tokens.iter().map(name).collect())
+    }
+
+    fn check(&self, tokens: &[Token]) -> Result<(), Error> {
+        match tokens.iter().find(|&&token| !self.contains(token)) {
+            Some(token) => Err(Error::InvalidJob(format!(
+                "token {token} is not in the vocabulary"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends the bytes of a token, or its name if it is a control token.
+    pub(super) fn write_name(&self, token: Token, bytes: &mut Vec<u8>) {
+        if self.contains(token) {
+            self.vocab
+                .token_to_piece_into(LlamaToken(token), bytes, true, None);
+        }
     }
 
     /// Appends the bytes of a token. Control tokens and unknown ids have none.

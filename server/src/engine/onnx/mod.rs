@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::model::Model;
 use super::{Ability, Facts};
-use crate::inference::encode::{self, Encoder, Head};
+use crate::inference::encode::{self, Company, Encoder};
 use crate::inference::{Error, Inbox, Outbox};
 
 /// Most threads of a session that are chosen without being asked for. The second thread nearly halved the time of a text
@@ -65,28 +65,19 @@ pub fn serve(
 fn facts(model: &Model, spec: &Spec, threads: usize) -> Facts {
     let library = spec.library.file_name().unwrap_or_default();
     Facts {
-        ability: match model.head() {
-            Head::Embedding { dimensions } => Ability::Embed {
-                dimensions: *dimensions,
-            },
-            Head::Labels { names, .. } => Ability::Classify {
-                labels: names.clone(),
-            },
-        },
+        ability: Ability::of(model.head()),
         context: model.max_tokens(),
-        slots: if model.batches() {
-            encode::BATCH_TEXTS
-        } else {
-            1
+        slots: match model.company() {
+            Company::Alone => 1,
+            Company::SameWidth | Company::Any => encode::BATCH_TEXTS,
         },
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
         description: format!(
             "{}, {threads} threads, texts {}",
             library.display(),
-            if model.batches() {
-                "of one length in batches"
-            } else {
-                "one at a time"
+            match model.company() {
+                Company::Alone => "one at a time",
+                Company::SameWidth | Company::Any => "of one length in batches",
             }
         ),
     }

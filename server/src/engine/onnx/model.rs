@@ -4,7 +4,7 @@ use super::Spec;
 use super::folder::{self, AfterTokens, Description, Folder};
 use super::session::{Options, Session, Values};
 use super::tokenizer::Tokenizer;
-use crate::inference::encode::{Activation, Encoder, Head, Tokenized};
+use crate::inference::encode::{Activation, Company, Encoder, Frame, Head, Tokenized, try_out};
 use crate::inference::{Error, Token};
 
 /// Outputs that hold a vector per text, by the names that exporters use.
@@ -16,16 +16,6 @@ const TOKEN_OUTPUTS: &[&str] = &["last_hidden_state", "token_embeddings"];
 /// Output of a classifier.
 const LOGITS: &str = "logits";
 
-/// How far a number of a result may move, relative to the largest, when a text gets batch mates. Floating-point sums in
-/// another order move it by 1e-6; activations quantised per tensor by 1e-2.
-const MATES_TOLERANCE: f32 = 1e-4;
-
-/// Texts of different lengths, on which a loaded model is tried.
-const TRIAL: [&str; 2] = [
-    "A short text.",
-    "A rather longer text, so that the two of them in one batch need padding.",
-];
-
 /// A loaded ONNX encoder.
 pub(super) struct Model {
     tokenizer: Tokenizer,
@@ -33,7 +23,7 @@ pub(super) struct Model {
     output: Output,
     head: Head,
     max_tokens: u32,
-    batches: bool,
+    company: Company,
 }
 
 /// The output that is used, and what it holds.
@@ -86,35 +76,15 @@ impl Model {
             output,
             head: Head::Embedding { dimensions: 0 },
             max_tokens: description.max_tokens,
-            batches: false,
+            company: Company::Alone,
         };
-        let (width, batches) = model
-            .try_out()
+        let trial = try_out(&mut model)
             .map_err(|error| Error::LoadFailed(format!("the model does not work: {error}")))?;
-        model.batches = batches;
-        model.head = model.head_of(width, description)?;
+        if trial.bears_company {
+            model.company = Company::SameWidth;
+        }
+        model.head = model.head_of(trial.width, description)?;
         Ok(model)
-    }
-
-    /// Computes two texts alone and together. Returns the length of a result, and whether company left it as it was.
-    fn try_out(&mut self) -> Result<(usize, bool), Error> {
-        let mut texts = Vec::new();
-        for text in TRIAL {
-            texts.push(self.tokenizer.tokenize(text, self.max_tokens)?);
-        }
-        let texts: Vec<&Tokenized> = texts.iter().collect();
-        let mut alone = Vec::new();
-        for text in &texts {
-            alone.append(&mut self.encode(&[text])?);
-        }
-        let together = self.encode(&texts).ok();
-        let batches = together.is_some_and(|together| {
-            alone
-                .iter()
-                .zip(&together)
-                .all(|(alone, together)| is_close(alone, together))
-        });
-        Ok((alone[0].len(), batches))
     }
 
     fn head_of(&self, width: usize, description: Description) -> Result<Head, Error> {
@@ -159,12 +129,16 @@ impl Encoder for Model {
         self.max_tokens
     }
 
-    fn batches(&self) -> bool {
-        self.batches
+    fn company(&self) -> Company {
+        self.company
     }
 
-    fn tokenize(&self, text: &str, max_tokens: u32) -> Result<Tokenized, Error> {
-        self.tokenizer.tokenize(text, max_tokens)
+    fn frame(&self) -> &Frame {
+        self.tokenizer.frame()
+    }
+
+    fn split(&self, text: &str) -> Result<Vec<u32>, Error> {
+        self.tokenizer.split(text)
     }
 
     fn tokens(
@@ -178,6 +152,10 @@ impl Encoder for Model {
 
     fn detokenize(&self, tokens: &[Token]) -> Result<String, Error> {
         self.tokenizer.detokenize(tokens)
+    }
+
+    fn pieces(&self, tokens: &[Token]) -> Result<Vec<Vec<u8>>, Error> {
+        self.tokenizer.pieces(tokens)
     }
 
     fn encode(&mut self, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error> {
@@ -253,13 +231,4 @@ fn choose(outputs: &[(&str, usize)], description: &Description) -> Result<Output
         )));
     };
     Ok(Output { name, kind })
-}
-
-/// Whether two results are the same beyond rounding.
-fn is_close(a: &[f32], b: &[f32]) -> bool {
-    let largest = a.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-    a.len() == b.len()
-        && a.iter()
-            .zip(b)
-            .all(|(a, b)| (a - b).abs() <= MATES_TOLERANCE * largest)
 }

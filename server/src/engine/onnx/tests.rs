@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::inference::encode::Tokenized;
+use crate::inference::encode::{Head, Tokenized};
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
 
@@ -40,8 +40,14 @@ fn load(model: &str) -> Model {
 fn tokenize(model: &Model, texts: &[&str]) -> Vec<Tokenized> {
     texts
         .iter()
-        .map(|text| model.tokenize(text, model.max_tokens()).unwrap())
+        .map(|text| framed(model, text, model.max_tokens()).unwrap())
         .collect()
+}
+
+fn framed(model: &Model, text: &str, max_tokens: u32) -> Result<Tokenized, Error> {
+    model
+        .frame()
+        .single(&model.split(text).unwrap(), max_tokens)
 }
 
 /// Each text's result, computed alone.
@@ -121,7 +127,7 @@ fn held_out_texts_get_their_labels() {
 fn company_leaves_a_result_as_it_is() {
     for name in ["tiny-embed", "tiny-classify"] {
         let mut model = load(name);
-        assert!(model.batches());
+        assert_eq!(model.company(), Company::SameWidth);
         let texts = [
             "Hello, how are you?",
             "The capital of France is Paris, and it has been for a very long time, or so they say in the city.",
@@ -152,16 +158,16 @@ fn two_threads_compute_what_one_does() {
 fn cutting_keeps_the_special_tokens() {
     let model = load("tiny-embed");
     let text = "the capital of france ".repeat(100);
-    let whole = model.tokenize(&text, u32::MAX).unwrap();
-    let cut = model.tokenize(&text, 10).unwrap();
+    let whole = framed(&model, &text, u32::MAX).unwrap();
+    let cut = framed(&model, &text, 10).unwrap();
     assert_eq!(cut.full_length as usize, whole.ids.len());
     assert_eq!(cut.ids.len(), 10);
     assert_eq!(cut.type_ids.len(), 10);
     assert_eq!(cut.ids[..9], whole.ids[..9]);
     assert_eq!(cut.ids.last(), whole.ids.last());
-    assert_eq!(model.tokenize(&text, 2), Err(Error::NothingLeft));
-    assert_eq!(model.tokenize(&text, 0), Err(Error::NothingLeft));
-    assert_eq!(model.tokenize("", 2).unwrap().ids.len(), 2);
+    assert_eq!(framed(&model, &text, 2), Err(Error::NothingLeft));
+    assert_eq!(framed(&model, &text, 0), Err(Error::NothingLeft));
+    assert_eq!(framed(&model, "", 2).unwrap().ids.len(), 2);
 }
 
 #[test]
@@ -302,14 +308,12 @@ fn measure() {
         let started = std::time::Instant::now();
         let mut model = Model::load(&spec_of(Path::new(&folder)), threads).unwrap();
         println!(
-            "{threads} threads: loaded in {:.0} ms, batches {}",
+            "{threads} threads: loaded in {:.0} ms, company {:?}",
             started.elapsed().as_secs_f64() * 1e3,
-            model.batches()
+            model.company()
         );
         for tokens in [8, 32, 128] {
-            let text = model
-                .tokenize(&"one word after another ".repeat(64), tokens)
-                .unwrap();
+            let text = framed(&model, &"one word after another ".repeat(64), tokens).unwrap();
             let mut times: Vec<f64> = (0..200)
                 .map(|_| {
                     let started = std::time::Instant::now();

@@ -1,11 +1,14 @@
 //! Which texts are computed together: pure decisions, measured on a BERT encoder of 22 million parameters on a processor.
 //!
 //! Padding texts of mixed lengths to the longest cost five times the throughput; computing texts of one length together
-//! gained half at 8 tokens and a fifth at 32. So texts share a batch when they have the same [`width`], which is their
-//! length, except that short texts round up a little, because there a batch saves more than its padding costs.
+//! gained half at 8 tokens and a fifth at 32. So where texts are padded, they share a batch when they have the same
+//! [`width`], which is their length, except that short texts round up a little, because there a batch saves more than its
+//! padding costs. Where nothing is padded, any texts share a batch.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::RangeInclusive;
 
+use super::Company;
 use crate::inference::JobId;
 
 /// Most tokens of a batch, padding included, unless a single text has more. It bounds the time in which a cancelled job
@@ -42,8 +45,8 @@ pub struct Text {
 
 /// The texts that are ready to be computed, by job and width.
 ///
-/// Jobs take turns: the job whose turn it is always has a text in the next batch, and every other job may add texts of
-/// the same width, one each in rotation. So a job with one text waits at most as many batches as there are jobs, however
+/// Jobs take turns: the job whose turn it is always has a text in the next batch, and every other job may add texts that
+/// fit, one each in rotation. So a job with one text waits at most as many batches as there are jobs, however
 /// many texts they have.
 #[derive(Debug, Default)]
 pub struct Ready {
@@ -73,8 +76,8 @@ impl Ready {
         }
     }
 
-    /// Takes the next batch: at least one text if any is ready, one alone unless `mates`.
-    pub fn take(&mut self, mates: bool) -> Vec<Text> {
+    /// Takes the next batch: at least one text if any is ready, and as much company for it as it may have.
+    pub fn take(&mut self, company: Company) -> Vec<Text> {
         let Some(leader) = self.turns.front().copied() else {
             return Vec::new();
         };
@@ -82,36 +85,37 @@ impl Ready {
             .first_key_value()
             .expect("a job in the rotation has texts")
             .0;
-        let most = if mates {
-            (BATCH_TOKENS / width).max(1) as usize
-        } else {
-            1
-        };
-        // The leader goes to the end of the rotation, and so comes first in the one that starts here.
+        // The leader goes to the end of the rotation: it has its text now, and comes last in each round of company.
         self.turns.rotate_left(1);
-        let order: Vec<JobId> = std::iter::once(leader)
-            .chain(self.turns.iter().copied().filter(|job| *job != leader))
-            .collect();
-        let mut batch = Vec::new();
+        let order: Vec<JobId> = self.turns.iter().copied().collect();
+        let mut batch = Vec::from_iter(self.take_one(leader, width..=width).map(|(text, _)| text));
+        let mut room = BATCH_TOKENS.saturating_sub(width);
         loop {
             let before = batch.len();
             for &job in &order {
-                if batch.len() == most {
-                    break;
+                let fitting = match company {
+                    Company::Alone => return batch,
+                    Company::SameWidth => width..=width,
+                    Company::Any => 0..=room,
+                };
+                if *fitting.end() > room || batch.len() == BATCH_TEXTS as usize {
+                    return batch;
                 }
-                batch.extend(self.take_one(job, width));
+                if let Some((text, width)) = self.take_one(job, fitting) {
+                    batch.push(text);
+                    room -= width;
+                }
             }
-            if batch.len() == before || batch.len() == most {
-                break;
+            if batch.len() == before {
+                return batch;
             }
         }
-        batch
     }
 
-    /// Takes one text of this width from a job that may have one.
-    fn take_one(&mut self, job: JobId, width: u32) -> Option<Text> {
+    /// Takes the shortest text of these widths from a job that may have one, and tells its width.
+    fn take_one(&mut self, job: JobId, widths: RangeInclusive<u32>) -> Option<(Text, u32)> {
         let by_width = self.texts.get_mut(&job)?;
-        let indices = by_width.get_mut(&width)?;
+        let (&width, indices) = by_width.range_mut(widths).next()?;
         let index = indices.pop_front().expect("emptied widths are removed");
         if indices.is_empty() {
             by_width.remove(&width);
@@ -119,7 +123,7 @@ impl Ready {
         if by_width.is_empty() {
             self.remove(job);
         }
-        Some(Text { job, index })
+        Some((Text { job, index }, width))
     }
 }
 
@@ -136,6 +140,14 @@ mod tests {
         prop::collection::vec(prop::collection::vec(1u32..600, 1..40), 1..12)
     }
 
+    fn company() -> impl Strategy<Value = Company> {
+        prop_oneof![
+            Just(Company::Alone),
+            Just(Company::SameWidth),
+            Just(Company::Any)
+        ]
+    }
+
     fn ready(jobs: &[Vec<u32>]) -> Ready {
         let mut ready = Ready::default();
         for (job, lengths) in jobs.iter().enumerate() {
@@ -147,14 +159,14 @@ mod tests {
         ready
     }
 
-    fn batches(mut ready: Ready, mates: bool) -> Vec<Vec<Text>> {
-        std::iter::from_fn(|| Some(ready.take(mates)).filter(|batch| !batch.is_empty())).collect()
+    fn batches(mut ready: Ready, company: Company) -> Vec<Vec<Text>> {
+        std::iter::from_fn(|| Some(ready.take(company)).filter(|batch| !batch.is_empty())).collect()
     }
 
     proptest! {
         #[test]
-        fn every_text_is_computed_exactly_once(jobs in jobs(), mates: bool) {
-            let taken: Vec<Text> = batches(ready(&jobs), mates).concat();
+        fn every_text_is_computed_exactly_once(jobs in jobs(), company in company()) {
+            let taken: Vec<Text> = batches(ready(&jobs), company).concat();
             let distinct: HashSet<Text> = taken.iter().copied().collect();
             prop_assert_eq!(taken.len(), jobs.iter().map(Vec::len).sum::<usize>());
             prop_assert_eq!(distinct.len(), taken.len());
@@ -162,12 +174,29 @@ mod tests {
 
         #[test]
         fn a_batch_has_one_width_and_fits_the_budget(jobs in jobs()) {
-            for batch in batches(ready(&jobs), true) {
+            for batch in batches(ready(&jobs), Company::SameWidth) {
                 let widths: Vec<u32> =
                     batch.iter().map(|text| width(jobs[text.job as usize][text.index])).collect();
                 prop_assert!(widths.iter().all(|width| *width == widths[0]));
                 prop_assert!(batch.len() == 1 || widths.iter().sum::<u32>() <= BATCH_TOKENS);
             }
+        }
+
+        #[test]
+        fn without_padding_any_texts_share_a_batch_within_the_budget(jobs in jobs()) {
+            let batches = batches(ready(&jobs), Company::Any);
+            let tokens = |batch: &Vec<Text>| -> u32 {
+                batch.iter().map(|text| jobs[text.job as usize][text.index]).sum()
+            };
+            for batch in &batches {
+                prop_assert!(batch.len() == 1 || tokens(batch) <= BATCH_TOKENS);
+                prop_assert!(batch.len() <= BATCH_TEXTS as usize);
+            }
+            // Two half-empty batches in a row would have been one, unless a long text led the second.
+            let short = jobs.iter().flatten().all(|tokens| *tokens <= BATCH_TOKENS / 2);
+            let half_empty = |pair: &[Vec<Text>]| tokens(&pair[0]) + tokens(&pair[1]) < BATCH_TOKENS / 2
+                && pair[0].len() + pair[1].len() <= BATCH_TEXTS as usize;
+            prop_assert!(!short || !batches.windows(2).any(half_empty));
         }
 
         #[test]
@@ -179,12 +208,12 @@ mod tests {
 
         #[test]
         fn without_mates_every_batch_is_one_text(jobs in jobs()) {
-            prop_assert!(batches(ready(&jobs), false).iter().all(|batch| batch.len() == 1));
+            prop_assert!(batches(ready(&jobs), Company::Alone).iter().all(|batch| batch.len() == 1));
         }
 
         #[test]
-        fn every_job_is_in_one_of_the_next_as_many_batches_as_there_are_jobs(jobs in jobs(), mates: bool) {
-            let batches = batches(ready(&jobs), mates);
+        fn every_job_is_in_one_of_the_next_as_many_batches_as_there_are_jobs(jobs in jobs(), company in company()) {
+            let batches = batches(ready(&jobs), company);
             for job in 0..jobs.len() as JobId {
                 let first = batches.iter().position(|batch| batch.iter().any(|text| text.job == job));
                 prop_assert!(first.is_some_and(|first| first < jobs.len()));
@@ -192,11 +221,11 @@ mod tests {
         }
 
         #[test]
-        fn a_removed_job_leaves_nothing_behind(jobs in jobs(), mates: bool) {
+        fn a_removed_job_leaves_nothing_behind(jobs in jobs(), company in company()) {
             let mut ready = ready(&jobs);
-            ready.take(mates);
+            ready.take(company);
             ready.remove(0);
-            prop_assert!(batches(ready, mates).concat().iter().all(|text| text.job != 0));
+            prop_assert!(batches(ready, company).concat().iter().all(|text| text.job != 0));
         }
     }
 
@@ -206,9 +235,13 @@ mod tests {
         for index in 0..10_000 {
             ready.push(Text { job: 1, index }, 20);
         }
-        ready.take(true);
+        ready.take(Company::SameWidth);
         ready.push(Text { job: 2, index: 0 }, 300);
-        let next_two = [ready.take(true), ready.take(true)].concat();
+        let next_two = [
+            ready.take(Company::SameWidth),
+            ready.take(Company::SameWidth),
+        ]
+        .concat();
         assert!(next_two.contains(&Text { job: 2, index: 0 }));
     }
 }

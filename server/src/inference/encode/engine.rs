@@ -1,5 +1,6 @@
 //! The port that an encoding engine implements.
 
+use super::{Frame, Tokenized};
 use crate::inference::{Error, Token};
 
 /// What the model's outputs mean.
@@ -28,17 +29,19 @@ pub enum Activation {
     Sigmoid,
     /// The logit is the score (regression, and rerankers trained that way).
     Identity,
+    /// The outputs are probabilities already.
+    Done,
 }
 
-/// A text as the model sees it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Tokenized {
-    /// Token ids, special tokens included.
-    pub ids: Vec<u32>,
-    /// Segment of each token, same length.
-    pub type_ids: Vec<u32>,
-    /// Tokens the whole text would have had.
-    pub full_length: u32,
+/// What batch mates do to a text's result, and so which texts may share a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Company {
+    /// They change it (activations quantised per tensor, a batch dimension fixed to 1): texts are computed one at a time.
+    Alone,
+    /// They leave it as it is beyond rounding, but shorter texts are padded to the longest: texts of one width.
+    SameWidth,
+    /// They leave it as it is beyond rounding, and nothing is padded: any texts.
+    Any,
 }
 
 /// A loaded model that encodes.
@@ -49,18 +52,19 @@ pub trait Encoder {
     /// Longest input in tokens, special tokens included.
     fn max_tokens(&self) -> u32;
 
-    /// Whether a text's result is the same among batch mates as alone, beyond rounding. Where it is not (activations
-    /// quantised per tensor, a batch dimension fixed to 1), texts are computed one at a time.
-    fn batches(&self) -> bool;
+    /// Which texts may share a batch.
+    fn company(&self) -> Company;
 
-    /// Text to tokens, cut so that at most `max_tokens` remain, special tokens included.
+    /// The special tokens around a text or a pair.
+    fn frame(&self) -> &Frame;
+
+    /// Text to tokens without any around it. The names of special tokens in the text become these tokens.
     ///
     /// # Errors
-    /// [`Error::NothingLeft`] if the text must be cut and the limit leaves no room beside the special tokens;
     /// [`Error::InvalidJob`] for text that the tokenizer refuses.
-    fn tokenize(&self, text: &str, max_tokens: u32) -> Result<Tokenized, Error>;
+    fn split(&self, text: &str) -> Result<Vec<u32>, Error>;
 
-    /// Text to tokens without any limit, for `Tokenize`.
+    /// Text to tokens as the caller wants them, for `Tokenize`.
     ///
     /// # Errors
     /// [`Error::InvalidJob`] for text that the tokenizer refuses.
@@ -76,6 +80,12 @@ pub trait Encoder {
     /// # Errors
     /// [`Error::InvalidJob`] for ids outside the vocabulary.
     fn detokenize(&self, tokens: &[Token]) -> Result<String, Error>;
+
+    /// The bytes that each token stands for, for `Pieces`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for ids outside the vocabulary.
+    fn pieces(&self, tokens: &[Token]) -> Result<Vec<Vec<u8>>, Error>;
 
     /// Computes a batch: for each text, in order, its pooled vector (as the model gives it) or its logits.
     ///

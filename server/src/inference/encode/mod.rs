@@ -1,22 +1,27 @@
 //! Encoding: texts to vectors or to label scores, many texts at a time.
 //!
-//! `batch` decides which texts are computed together, an [`Encoder`] computes them, `score` turns outputs into
-//! answers, `task` keeps one job's state, and `run` joins them.
+//! `frame` puts the model's special tokens around texts and cuts what is too long, `batch` decides which texts are
+//! computed together, an [`Encoder`] computes them, `score` turns outputs into answers, `task` keeps one job's state, and
+//! `run` joins them. `trial` finds out what company does to a model's results.
 
 mod batch;
 mod engine;
+mod frame;
 mod run;
 mod score;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::batch::BATCH_TEXTS;
-pub use self::engine::{Activation, Encoder, Head, Tokenized};
+pub use self::batch::{BATCH_TEXTS, BATCH_TOKENS};
+pub use self::engine::{Activation, Company, Encoder, Head};
+pub use self::frame::{Frame, Special, Tokenized};
 pub use self::run::run;
 pub use self::score::normalize;
+pub use self::trial::{Trial, try_out};
 use super::Error;
 
 /// Turn texts into vectors.
@@ -45,12 +50,36 @@ pub struct Overflow {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Classify {
     /// The texts.
-    pub inputs: Vec<String>,
+    pub inputs: Vec<Input>,
     /// What to do with a text that is too long.
     pub overflow: Overflow,
     /// Report only the best so many labels.
     pub top_k: Option<u32>,
+    /// Report only labels with this score or a higher one.
+    pub threshold: Option<f32>,
     /// Report the model's raw outputs (logits) instead of probabilities.
+    pub raw_scores: bool,
+}
+
+/// What is classified.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Input {
+    /// One text.
+    Text(String),
+    /// Two texts that the model sees together, such as a premise and a hypothesis.
+    Pair(String, String),
+}
+
+/// Score how well each of several texts answers a query.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Rerank {
+    /// What is asked.
+    pub query: String,
+    /// What may answer it.
+    pub documents: Vec<String>,
+    /// What to do with a pair that is too long.
+    pub overflow: Overflow,
+    /// Report the model's raw outputs (logits) instead of scores from 0 to 1.
     pub raw_scores: bool,
 }
 
@@ -61,6 +90,8 @@ pub enum Event {
     Embedded(Embedded),
     /// Answer to [`Classify`].
     Classified(Classified),
+    /// Answer to [`Rerank`].
+    Reranked(Reranked),
     /// The job was refused or failed.
     Failed(Error),
 }
@@ -90,6 +121,15 @@ pub struct LabelScore {
     pub label: String,
     /// The score.
     pub score: f32,
+}
+
+/// Scores, in the order of the documents.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Reranked {
+    /// One per document: from 0 to 1, or a logit where raw scores were asked for.
+    pub scores: Vec<f32>,
+    /// What it took.
+    pub usage: Usage,
 }
 
 /// What an encoding job took. Times in nanoseconds.

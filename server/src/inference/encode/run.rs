@@ -70,11 +70,12 @@ impl Encoding<'_> {
 
     fn submit(&mut self, id: JobId, job: Job) {
         let task = match job {
-            Job::Embed(_) | Job::Classify(_) if self.tasks.len() >= MOST_JOBS => {
+            Job::Embed(_) | Job::Classify(_) | Job::Rerank(_) if self.tasks.len() >= MOST_JOBS => {
                 return self.push(id, job.failed(Error::Busy));
             }
             Job::Embed(embed) => Task::embed(embed, self.encoder),
             Job::Classify(classify) => Task::classify(classify, self.encoder),
+            Job::Rerank(rerank) => Task::rerank(rerank, self.encoder),
             Job::Generate(_) => {
                 let error = Error::Unsupported("this model does not support generate".into());
                 return self.push(id, job.failed(error));
@@ -90,6 +91,10 @@ impl Encoding<'_> {
             Job::Detokenize { tokens } => {
                 let text = self.encoder.detokenize(&tokens);
                 return self.push(id, Event::Detokenized(text));
+            }
+            Job::Pieces { tokens } => {
+                let pieces = self.encoder.pieces(&tokens);
+                return self.push(id, Event::Pieces(pieces));
             }
         };
         match task {
@@ -121,7 +126,7 @@ impl Encoding<'_> {
 
     /// Computes one batch and delivers the jobs that it finishes.
     fn compute(&mut self) -> Result<(), Closed> {
-        let batch = self.ready.take(self.encoder.batches());
+        let batch = self.ready.take(self.encoder.company());
         if batch.is_empty() {
             return Ok(());
         }

@@ -26,30 +26,47 @@ pub fn vector(mut output: Vec<f32>, dimensions: Option<u32>, normalized: bool) -
     output
 }
 
-/// Names a text's scores, best first, and keeps the first `top_k`. Equal scores stay in the model's order.
+/// Which of a text's labels are reported.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selection {
+    /// Only the best so many.
+    pub top_k: Option<u32>,
+    /// Only those with this score or a higher one.
+    pub threshold: Option<f32>,
+}
+
+/// Names a text's scores, best first, and keeps those that are selected. Equal scores stay in the model's order.
 #[must_use]
 pub fn labels(
     logits: &[f32],
     names: &[String],
     activation: Activation,
-    top_k: Option<u32>,
+    selection: Selection,
 ) -> Vec<LabelScore> {
     let mut labels: Vec<LabelScore> = names
         .iter()
         .cloned()
         .zip(activate(logits, activation))
         .map(|(label, score)| LabelScore { label, score })
+        .filter(|label| selection.threshold.is_none_or(|least| label.score >= least))
         .collect();
     labels.sort_by(|a, b| b.score.total_cmp(&a.score));
-    if let Some(top_k) = top_k {
+    if let Some(top_k) = selection.top_k {
         labels.truncate(top_k as usize);
     }
     labels
 }
 
+/// How well a text answers a query, from the output of a model with a single label.
+#[must_use]
+pub fn relevance(output: &[f32], activation: Activation) -> f32 {
+    // A model with a single label gives a single number, which loading has checked.
+    activate(&output[..1], activation)[0]
+}
+
 fn activate(logits: &[f32], activation: Activation) -> Vec<f32> {
     match activation {
-        Activation::Identity => logits.to_vec(),
+        Activation::Identity | Activation::Done => logits.to_vec(),
         Activation::Sigmoid => logits.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
         Activation::Softmax => {
             // Taking the largest away first keeps exp() in range and changes nothing else.
@@ -81,9 +98,22 @@ mod tests {
 
     #[test]
     fn the_best_label_comes_first() {
-        let best = labels(&[0.0, 2.0, 1.0], &names(3), Activation::Identity, Some(2));
-        let best: Vec<(&str, f32)> = best.iter().map(|l| (l.label.as_str(), l.score)).collect();
-        assert_eq!(best, [("LABEL_1", 2.0), ("LABEL_2", 1.0)]);
+        let check = |top_k, threshold, expected: &[(&str, f32)]| {
+            let selection = Selection { top_k, threshold };
+            let best = labels(&[0.0, 2.0, 1.0], &names(3), Activation::Identity, selection);
+            let best: Vec<(&str, f32)> = best.iter().map(|l| (l.label.as_str(), l.score)).collect();
+            assert_eq!(best, expected);
+        };
+        check(Some(2), None, &[("LABEL_1", 2.0), ("LABEL_2", 1.0)]);
+        check(None, Some(1.5), &[("LABEL_1", 2.0)]);
+        check(Some(1), Some(0.5), &[("LABEL_1", 2.0)]);
+        check(None, Some(9.0), &[]);
+    }
+
+    #[test]
+    fn relevance_is_between_0_and_1_unless_raw() {
+        assert!((relevance(&[0.0], Activation::Sigmoid) - 0.5).abs() < 1e-6);
+        assert!((relevance(&[-7.0], Activation::Identity) + 7.0).abs() < 1e-6);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::score::{self, Selection};
 use super::{
-    Activation, Classified, Classify, Embed, Embedded, Encoder, Event, Head, Overflow, Tokenized,
-    Usage, score,
+    Activation, Classified, Classify, Embed, Embedded, Encoder, Event, Head, Input, Overflow,
+    Rerank, Reranked, Tokenized, Usage,
 };
 use crate::inference::Error;
 
@@ -23,7 +24,9 @@ const TEXT_OVERHEAD_BYTES: usize = 16;
 #[derive(Debug)]
 pub struct Task {
     want: Want,
-    inputs: Vec<String>,
+    inputs: Vec<Input>,
+    /// The tokens of the text that comes first in every pair, where they are all asked the same.
+    query: Option<Vec<u32>>,
     truncate: bool,
     max_tokens: u32,
     /// Inputs before this one are tokenised.
@@ -47,7 +50,10 @@ enum Want {
     Labels {
         names: Vec<String>,
         activation: Activation,
-        top_k: Option<u32>,
+        selection: Selection,
+    },
+    Relevance {
+        activation: Activation,
     },
 }
 
@@ -66,7 +72,8 @@ impl Task {
             dimensions: job.dimensions,
             normalize: job.normalize,
         };
-        Ok(Self::new(want, job.inputs, job.overflow, encoder))
+        let inputs = job.inputs.into_iter().map(Input::Text).collect();
+        Ok(Self::new(want, inputs, job.overflow, encoder))
     }
 
     /// Accepts a classification job.
@@ -86,15 +93,49 @@ impl Task {
             } else {
                 *activation
             },
-            top_k: job.top_k,
+            selection: Selection {
+                top_k: job.top_k,
+                threshold: job.threshold,
+            },
         };
         Ok(Self::new(want, job.inputs, job.overflow, encoder))
     }
 
-    fn new(want: Want, inputs: Vec<String>, overflow: Overflow, encoder: &dyn Encoder) -> Self {
+    /// Accepts a reranking job.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the model does not give one score, and what the tokenizer says of the query.
+    pub fn rerank(job: Rerank, encoder: &dyn Encoder) -> Result<Self, Error> {
+        let activation = match encoder.head() {
+            Head::Labels { names, activation } if names.len() == 1 => *activation,
+            Head::Labels { .. } | Head::Embedding { .. } => {
+                return Err(Error::Unsupported(
+                    "this model does not score pairs of texts and does not support rerank".into(),
+                ));
+            }
+        };
+        let want = Want::Relevance {
+            activation: match activation {
+                _ if job.raw_scores => Activation::Identity,
+                Activation::Done => Activation::Done,
+                // Whatever the model was trained to give: callers compare with thresholds between 0 and 1.
+                Activation::Sigmoid | Activation::Softmax | Activation::Identity => {
+                    Activation::Sigmoid
+                }
+            },
+        };
+        let documents = job.documents.into_iter().map(Input::Text).collect();
+        Ok(Self {
+            query: Some(encoder.split(&job.query)?),
+            ..Self::new(want, documents, job.overflow, encoder)
+        })
+    }
+
+    fn new(want: Want, inputs: Vec<Input>, overflow: Overflow, encoder: &dyn Encoder) -> Self {
         let most = encoder.max_tokens();
         Self {
             want,
+            query: None,
             truncate: overflow.truncate,
             max_tokens: overflow.max_tokens.map_or(most, |limit| limit.min(most)),
             next_input: 0,
@@ -124,10 +165,10 @@ impl Task {
             && bytes < SLICE_BYTES
         {
             let index = self.next_input;
-            let text = std::mem::take(&mut self.inputs[index]);
+            let input = std::mem::replace(&mut self.inputs[index], Input::Text(String::new()));
             self.next_input += 1;
-            bytes += text.len() + TEXT_OVERHEAD_BYTES;
-            let tokenized = self.tokenize_one(&text, encoder)?;
+            bytes += input.bytes() + TEXT_OVERHEAD_BYTES;
+            let tokenized = self.tokenize_one(&input, encoder)?;
             let tokens = count(tokenized.ids.len());
             ready(index, tokens);
             self.usage.prompt_tokens = self.usage.prompt_tokens.saturating_add(tokens);
@@ -137,8 +178,20 @@ impl Task {
         Ok(())
     }
 
-    fn tokenize_one(&mut self, text: &str, encoder: &dyn Encoder) -> Result<Tokenized, Error> {
-        let tokenized = match encoder.tokenize(text, self.max_tokens) {
+    fn tokenize_one(&mut self, input: &Input, encoder: &dyn Encoder) -> Result<Tokenized, Error> {
+        let frame = encoder.frame();
+        let framed = match (input, &self.query) {
+            (Input::Text(text), None) => frame.single(&encoder.split(text)?, self.max_tokens),
+            (Input::Text(text), Some(query)) => {
+                frame.pair(query, &encoder.split(text)?, self.max_tokens)
+            }
+            (Input::Pair(first, second), _) => frame.pair(
+                &encoder.split(first)?,
+                &encoder.split(second)?,
+                self.max_tokens,
+            ),
+        };
+        let tokenized = match framed {
             Err(Error::NothingLeft) if !self.truncate => return Err(Error::InputTooLong),
             other => other?,
         };
@@ -168,6 +221,7 @@ impl Task {
             let what = match self.want {
                 Want::Vectors { .. } => "embedding",
                 Want::Labels { .. } => "classification",
+                Want::Relevance { .. } => "score",
             };
             return Err(Error::Unsupported(format!(
                 "{what} contains NaN or Inf values"
@@ -206,13 +260,28 @@ impl Task {
             Want::Labels {
                 names,
                 activation,
-                top_k,
+                selection,
             } => Event::Classified(Classified {
                 labels: outputs
-                    .map(|logits| score::labels(&logits, &names, activation, top_k))
+                    .map(|logits| score::labels(&logits, &names, activation, selection))
                     .collect(),
                 usage,
             }),
+            Want::Relevance { activation } => Event::Reranked(Reranked {
+                scores: outputs
+                    .map(|output| score::relevance(&output, activation))
+                    .collect(),
+                usage,
+            }),
+        }
+    }
+}
+
+impl Input {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Pair(first, second) => first.len() + second.len(),
         }
     }
 }

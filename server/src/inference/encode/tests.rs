@@ -15,6 +15,7 @@ const FAILING_WORD: u32 = 13;
 
 struct Words {
     head: Head,
+    frame: Frame,
     /// What arrives during each of the next batches.
     meanwhile: VecDeque<Vec<Command>>,
     sender: SyncSender<Command>,
@@ -29,22 +30,16 @@ impl Encoder for Words {
         20
     }
 
-    fn batches(&self) -> bool {
-        true
+    fn company(&self) -> Company {
+        Company::SameWidth
     }
 
-    fn tokenize(&self, text: &str, max_tokens: u32) -> Result<Tokenized, Error> {
-        let mut ids: Vec<u32> = text.split(' ').map(|word| word.len() as u32).collect();
-        let full_length = ids.len() as u32;
-        if max_tokens == 0 {
-            return Err(Error::NothingLeft);
-        }
-        ids.truncate(max_tokens as usize);
-        Ok(Tokenized {
-            type_ids: vec![0; ids.len()],
-            ids,
-            full_length,
-        })
+    fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    fn split(&self, text: &str) -> Result<Vec<u32>, Error> {
+        Ok(text.split(' ').map(|word| word.len() as u32).collect())
     }
 
     fn tokens(&mut self, text: &str, _: bool, _: bool) -> Result<Vec<Token>, Error> {
@@ -57,6 +52,11 @@ impl Encoder for Words {
             .map(|&token| "x".repeat(token as usize))
             .collect();
         Ok(words.join(" "))
+    }
+
+    fn pieces(&self, tokens: &[Token]) -> Result<Vec<Vec<u8>>, Error> {
+        let word = |&token: &Token| vec![b'x'; token as usize];
+        Ok(tokens.iter().map(word).collect())
     }
 
     fn encode(&mut self, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error> {
@@ -111,6 +111,7 @@ fn check(head: Head, commands: Vec<Command>, meanwhile: Vec<Command>, events: us
     let meanwhile = VecDeque::from([meanwhile]);
     let mut words = Words {
         head,
+        frame: frame(),
         meanwhile,
         sender,
     };
@@ -120,6 +121,15 @@ fn check(head: Head, commands: Vec<Command>, meanwhile: Vec<Command>, events: us
     };
     run(&mut words, &Inbox::new(receiver), &mut delivered);
     delivered
+}
+
+/// Nothing around a text, and a word of seven letters between two.
+fn frame() -> Frame {
+    Frame {
+        pair: [Vec::new(), vec![Special { id: 7, type_id: 0 }], Vec::new()],
+        second_type_id: 1,
+        ..Frame::default()
+    }
 }
 
 fn embedder() -> Head {
@@ -151,12 +161,13 @@ fn embed(texts: &[&str]) -> Embed {
 
 fn classify(texts: &[&str]) -> Classify {
     Classify {
-        inputs: inputs(texts),
+        inputs: inputs(texts).into_iter().map(Input::Text).collect(),
         overflow: Overflow {
             truncate: true,
             max_tokens: None,
         },
         top_k: None,
+        threshold: None,
         raw_scores: true,
     }
 }
@@ -356,6 +367,7 @@ fn the_loop_ends_when_the_inbox_closes() {
     let (sender, receiver) = sync_channel(1);
     let mut words = Words {
         head: embedder(),
+        frame: frame(),
         meanwhile: VecDeque::new(),
         sender: sync_channel(1).0,
     };

@@ -77,6 +77,11 @@ pub trait Engine {
     /// Appends the bytes that a token of the answer stands for; control tokens have none.
     fn write_piece(&self, token: Token, bytes: &mut Vec<u8>);
 
+    /// Appends the bytes of a token, for those who want to see it: control tokens have their names.
+    fn write_name(&self, token: Token, bytes: &mut Vec<u8>) {
+        self.write_piece(token, bytes);
+    }
+
     /// Whether the model ends its answer with this token.
     fn is_end(&self, token: Token) -> bool;
 

@@ -136,8 +136,10 @@ impl Loop<'_> {
             Job::Detokenize { tokens } => {
                 Err(inference::Event::Detokenized(self.detokenize(&tokens)))
             }
+            Job::Pieces { tokens } => Err(inference::Event::Pieces(self.pieces(&tokens))),
             Job::Embed(_) => Err(job.failed(unsupported("embeddings"))),
             Job::Classify(_) => Err(job.failed(unsupported("classify"))),
+            Job::Rerank(_) => Err(job.failed(unsupported("rerank"))),
         }
     }
 
@@ -225,6 +227,16 @@ impl Loop<'_> {
             self.engine.write_piece(token, &mut bytes);
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn pieces(&self, tokens: &[Token]) -> Result<Vec<Vec<u8>>, Error> {
+        prompt::check_tokens(self.engine, tokens)?;
+        let piece = |&token: &Token| {
+            let mut bytes = Vec::new();
+            self.engine.write_name(token, &mut bytes);
+            bytes
+        };
+        Ok(tokens.iter().map(piece).collect())
     }
 
     fn fill_slots(&mut self) {

@@ -702,22 +702,22 @@ fn other_jobs_are_answered_between_steps() {
         truncate: true,
         max_tokens: None,
     };
-    let inputs = vec!["a".to_string()];
     let tokenize = Job::Tokenize {
         text: "a<|end|>".into(),
         add_special: true,
         parse_special: true,
     };
     let embed = Embed {
-        inputs: inputs.clone(),
+        inputs: vec!["a".to_string()],
         overflow,
         dimensions: None,
         normalize: true,
     };
     let classify = Classify {
-        inputs,
+        inputs: vec![encode::Input::Text("a".into())],
         overflow,
         top_k: None,
+        threshold: None,
         raw_scores: false,
     };
     let a = 2 + Token::from(b'a');

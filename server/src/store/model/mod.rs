@@ -55,6 +55,8 @@ pub struct Model {
     pub details: Details,
     /// What the model can be asked to do.
     pub capabilities: Vec<Capability>,
+    /// Whether `/api/embeddings` gives this model's vectors as they are, and not scaled to length 1.
+    pub embeds_raw: bool,
 }
 
 /// The files an engine opens.
@@ -211,6 +213,7 @@ impl Resolver<'_> {
             embedding_length: Some(config.embedding_length).filter(|&length| length > 0),
         };
         let mut chat_template = None;
+        let mut embeds_raw = false;
         let mut capabilities = match &weights {
             Weights::Gguf {
                 model, projectors, ..
@@ -222,6 +225,7 @@ impl Resolver<'_> {
                 details.embedding_length = details
                     .embedding_length
                     .or_else(|| number("embedding_length"));
+                embeds_raw = capabilities::embeds_raw(&gguf);
                 chat_template = gguf.chat_template().map(str::to_owned);
                 capabilities::of_gguf(&gguf, template.as_deref(), !projectors.is_empty())
             }
@@ -262,6 +266,7 @@ impl Resolver<'_> {
             config,
             details,
             capabilities,
+            embeds_raw,
             name: self.entry.name,
             id: self.entry.id,
             modified: self.entry.modified,

@@ -57,6 +57,27 @@ impl Store {
         self.commit_locked(&self.lock()?, name, manifest)
     }
 
+    /// As [`Store::commit`], in the very bytes that a registry sent, whose digest is the model's identity there too. Blobs
+    /// that only a replaced model needed are deleted if `prunes`.
+    pub fn commit_bytes(
+        &self,
+        name: &Name,
+        bytes: &[u8],
+        prunes: bool,
+    ) -> Result<Digest, StoreError> {
+        let lock = self.lock()?;
+        let manifest = parse_manifest(name, bytes)?;
+        self.replace_manifest(&lock, name, (&manifest, bytes), prunes)
+    }
+
+    /// The bytes of a model's manifest, whatever the case of its name's letters.
+    pub fn manifest_bytes(&self, name: &Name) -> Result<Vec<u8>, StoreError> {
+        let existing = self
+            .existing(name)?
+            .ok_or_else(|| StoreError::NotFound(name.clone()))?;
+        read_manifest(&self.manifest_path(&existing))
+    }
+
     /// Makes `destination` the same model as `source`, bit by bit.
     pub fn copy(&self, source: &Name, destination: &Name) -> Result<(), StoreError> {
         let lock = self.lock()?;
@@ -94,19 +115,28 @@ impl Store {
         name: &Name,
         manifest: &Manifest,
     ) -> Result<Digest, StoreError> {
+        self.replace_manifest(lock, name, (manifest, &manifest.to_bytes()), true)
+    }
+
+    fn replace_manifest(
+        &self,
+        lock: &Lock,
+        name: &Name,
+        (manifest, bytes): (&Manifest, &[u8]),
+        prunes: bool,
+    ) -> Result<Digest, StoreError> {
         manifest
             .blobs()
             .try_for_each(|layer| self.check_blob(layer))?;
         let replaced = self
             .entry(name)
             .map_or(Vec::new(), |entry| entry.manifest.digests().collect());
-        let bytes = manifest.to_bytes();
-        self.write_manifest(lock, name, &bytes)?;
-        if let Err(error) = self.collect(lock, replaced) {
+        self.write_manifest(lock, name, bytes)?;
+        if prunes && let Err(error) = self.collect(lock, replaced) {
             // The new model is there all the same, and pruning will find what is left.
             tracing::warn!(model.name = %name, ?error, "could not delete blobs of the model that was replaced");
         }
-        Ok(Digest::of(&bytes))
+        Ok(Digest::of(bytes))
     }
 
     /// The layer's blob is here, at the length that the manifest says.

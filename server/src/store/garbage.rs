@@ -13,6 +13,9 @@ use super::{Digest, Name, Store, StoreError, durable};
 /// How long a blob may wait for the manifest that will name it, and a partial file for its next byte.
 pub const PRUNE_AGE: Duration = Duration::from_secs(60 * 60);
 
+/// A pull that was stopped in the evening goes on the next morning, and after the weekend: a week for an hour.
+const PARTIAL_AGE_FACTOR: u32 = 24 * 7;
+
 /// What [`Store::prune`] removed.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Pruned {
@@ -69,19 +72,29 @@ impl Store {
     pub fn prune(&self, age: Duration) -> Result<Pruned, StoreError> {
         let lock = self.lock()?;
         let referenced = self.referenced(&lock)?;
-        let is_unneeded = |file: &str| match Digest::from_file_name(file) {
-            Some(digest) => referenced
-                .as_ref()
-                .is_some_and(|referenced| !referenced.contains(&digest)),
-            None => is_partial(file),
+        let is_unneeded = |file: &str| {
+            Digest::from_file_name(file).is_some_and(|digest| {
+                referenced
+                    .as_ref()
+                    .is_some_and(|referenced| !referenced.contains(&digest))
+            })
         };
-        let mut pruned = remove_old(&self.blobs_folder(), age, is_unneeded)?;
+        let blobs = self.blobs_folder();
+        let mut pruned = remove_old(&blobs, age, is_unneeded)?;
+        pruned.add(remove_old(&blobs, age, is_incoming)?);
+        // Of parts that are complete nothing changes any more: their age is that of the bytes they belong to.
+        let is_left = |file: &str| {
+            partial_of(file).is_some_and(|bytes| file != bytes && !blobs.join(bytes).exists())
+        };
+        let partial_age = age.saturating_mul(PARTIAL_AGE_FACTOR);
+        let is_bytes = |file: &str| partial_of(file) == Some(file);
+        pruned.add(remove_old(&blobs, partial_age, is_bytes)?);
+        pruned.add(remove_old(&blobs, age, is_left)?);
         for folder in [self.manifests_folder(), self.root().to_owned()] {
             let leftover = remove_old(&folder, age, |file| {
                 file.starts_with(durable::TEMPORARY_PREFIX)
             })?;
-            pruned.files += leftover.files;
-            pruned.bytes += leftover.bytes;
+            pruned.add(leftover);
         }
         Ok(pruned)
     }
@@ -105,19 +118,28 @@ impl Store {
     }
 }
 
-/// Ours, or what an interrupted Ollama pull leaves: `sha256-<64 hex>-partial` and `…-partial-<number>`.
-fn is_partial(file: &str) -> bool {
-    if file.starts_with(PARTIAL_PREFIX) {
-        return file.ends_with(PARTIAL_SUFFIX);
+impl Pruned {
+    fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
     }
-    let Some((blob, number)) = file.split_once(PARTIAL_SUFFIX) else {
-        return false;
-    };
+}
+
+/// A blob that was being received and cannot be gone on with.
+fn is_incoming(file: &str) -> bool {
+    file.starts_with(PARTIAL_PREFIX) && file.ends_with(PARTIAL_SUFFIX)
+}
+
+/// The file of the bytes that an interrupted pull left, ours or Ollama's: `sha256-<64 hex>-partial` itself, or that of the
+/// part `…-partial-<number>`.
+fn partial_of(file: &str) -> Option<&str> {
+    let (blob, number) = file.split_once(PARTIAL_SUFFIX)?;
     let is_number = number.is_empty()
         || number
             .strip_prefix('-')
             .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
-    is_number && Digest::from_file_name(blob).is_some()
+    Digest::from_file_name(blob).filter(|_| is_number)?;
+    Some(&file[..blob.len() + PARTIAL_SUFFIX.len()])
 }
 
 fn remove_old(
@@ -273,6 +295,33 @@ mod tests {
         assert_eq!(store.prune(PRUNE_AGE).unwrap().files, 0);
         age(PRUNE_AGE);
         assert_eq!(store.prune(PRUNE_AGE).unwrap().files, 1);
+    }
+
+    #[test]
+    fn the_parts_of_a_pull_go_with_its_bytes() {
+        let store = TestStore::new();
+        let digest = Digest::of(b"pulled");
+        let part = store.partial_blob(digest, 20, 10).unwrap();
+        part.record(0, 10).unwrap();
+        drop(part);
+        let blobs = store.blobs_folder();
+        let before = file_names(&blobs);
+        let age = |file: &str, age: Duration| {
+            let file = fs::File::options()
+                .write(true)
+                .open(blobs.join(file))
+                .unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        let week = PRUNE_AGE * PARTIAL_AGE_FACTOR;
+        for part in &before[1..] {
+            age(part, week * 2);
+        }
+        age(&before[0], week - Duration::from_secs(60));
+        assert_eq!(store.prune(PRUNE_AGE).unwrap().files, 0);
+        assert_eq!(file_names(&blobs), before);
+        age(&before[0], week);
+        assert_eq!(store.prune(PRUNE_AGE).unwrap().files, 3);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Manifest {
     /// The blob that holds a [`Config`].
     pub config: Layer,
     /// Weights first, then texts and settings.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_none")]
     pub layers: Vec<Layer>,
 }
 
@@ -271,6 +271,11 @@ fn lenient_name<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<RelativeName>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|name| name.parse().ok()))
+}
+
+/// Go writes an empty list as `null`; models that run elsewhere have no layers.
+fn null_is_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Layer>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -29,6 +29,7 @@ pub mod modelfile;
 mod name;
 pub mod onnx;
 pub mod parameters;
+mod partial;
 mod relative_name;
 mod seed;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use model::{BlobFile, Details, Message, Model, Weights};
 pub use modelfile::Modelfile;
 pub use name::Name;
 pub use parameters::Parameters;
+pub use partial::{Part, PartialBlob};
 pub use relative_name::RelativeName;
 pub use seed::{SeedModel, Seeded};
 

@@ -100,6 +100,14 @@ pub struct Config {
     pub version: String,
     /// Longest time a worker with jobs may go without progress before it counts as hung (`CHASKI_HANG_TIMEOUT`).
     pub hang_timeout: Duration,
+    /// The key that registries know this machine by (`~/.ollama/id_ed25519`).
+    pub key: PathBuf,
+    /// Connections that fetch parts of one blob from a registry (`OLLAMA_MAX_TRANSFER_STREAMS`).
+    pub transfer_streams: usize,
+    /// The Hugging Face hub (`HF_ENDPOINT`).
+    pub hub: String,
+    /// Who asks the hub (`HF_TOKEN`).
+    pub hub_token: Option<String>,
     /// How long requests under way may take to finish after a stop signal (`CHASKI_DRAIN_TIMEOUT`).
     pub drain_timeout: Duration,
 }
@@ -164,6 +172,16 @@ impl Config {
                 .unwrap_or(OLLAMA_VERSION)
                 .to_owned(),
             hang_timeout: seconds("CHASKI_HANG_TIMEOUT", 180),
+            key: home(environment).join("id_ed25519"),
+            transfer_streams: environment
+                .read("OLLAMA_MAX_TRANSFER_STREAMS", positive)
+                .unwrap_or(DEFAULT_TRANSFER_STREAMS)
+                .min(MAX_TRANSFER_STREAMS) as usize,
+            hub: environment
+                .get("HF_ENDPOINT")
+                .unwrap_or(DEFAULT_HUB)
+                .to_owned(),
+            hub_token: environment.get("HF_TOKEN").map(str::to_owned),
             drain_timeout: seconds("CHASKI_DRAIN_TIMEOUT", 30),
         }
     }
@@ -174,6 +192,14 @@ const DEFAULT_CONTEXT: u32 = 4096;
 
 /// Small models (an embedder, a classifier, a reranker) come in sets: twice Ollama's three.
 const DEFAULT_MAX_LOADED: u32 = 6;
+
+/// As many parts of a blob as Ollama fetches at a time.
+const DEFAULT_TRANSFER_STREAMS: u32 = 16;
+
+/// More connections to one host are an attack on it.
+const MAX_TRANSFER_STREAMS: u32 = 64;
+
+const DEFAULT_HUB: &str = "https://huggingface.co";
 
 /// Where a server listens, or where a client finds it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -252,9 +278,12 @@ impl Host {
 }
 
 fn default_models(environment: &Environment) -> PathBuf {
-    PathBuf::from(environment.get("HOME").unwrap_or("/"))
-        .join(".ollama")
-        .join("models")
+    home(environment).join("models")
+}
+
+/// Where Ollama keeps what belongs to a user.
+fn home(environment: &Environment) -> PathBuf {
+    PathBuf::from(environment.get("HOME").unwrap_or("/")).join(".ollama")
 }
 
 fn positive(value: &str) -> Option<u32> {

@@ -31,11 +31,26 @@ const RULES: &[(&str, &[&str])] = &[
         &[
             "crate::api",
             "crate::models",
+            "crate::registry",
             "crate::worker",
             "crate::engine",
             "crate::inference",
             "axum",
+            "reqwest",
             "tokio",
+        ],
+    ),
+    (
+        "registry",
+        &[
+            "crate::api",
+            "crate::cli",
+            "crate::prompt",
+            "crate::models",
+            "crate::worker",
+            "crate::engine",
+            "crate::inference",
+            "axum",
         ],
     ),
     (

@@ -9,6 +9,7 @@ use crate::inference;
 use crate::making::MakingError;
 use crate::metrics::{self, Outcome};
 use crate::prompt::PromptError;
+use crate::registry;
 use crate::store::StoreError;
 
 /// What a client is told to wait before it asks a busy server again.
@@ -27,6 +28,9 @@ pub enum Error {
     /// No such model, blob or route.
     #[error("{0}")]
     NotFound(String),
+    /// Only somebody known could do that.
+    #[error("{0}")]
+    Unauthorized(String),
     /// It would have to be done by a service on another host.
     #[error("{0}")]
     Forbidden(String),
@@ -54,6 +58,9 @@ pub enum Error {
     /// As much work is waiting as may.
     #[error("server busy, please try again.  maximum pending requests exceeded")]
     Busy,
+    /// From a registry.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
     /// From turning messages into a prompt.
     #[error(transparent)]
     Prompt(#[from] PromptError),
@@ -75,6 +82,7 @@ impl Error {
         match self {
             Self::BadRequest(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::BadOption(_) | Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
@@ -82,6 +90,7 @@ impl Error {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Store(error) => store_status(error),
+            Self::Registry(error) => registry_status(error),
             Self::Prompt(error) => prompt_status(error),
             Self::Inference(error) => inference_status(error),
         }
@@ -161,6 +170,15 @@ fn store_status(error: &StoreError) -> StatusCode {
         | StoreError::NotQuantizable
         | StoreError::NoSpace
         | StoreError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// To Ollama, whatever goes wrong with a registry is a failure of its own.
+fn registry_status(error: &registry::Error) -> StatusCode {
+    match error {
+        registry::Error::InvalidName => StatusCode::BAD_REQUEST,
+        registry::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::api::reference::{CloudUse, ModelRef, Source};
 use crate::api::{App, Error, observe};
 use crate::store::{Model, Name, Store, StoreError};
 
@@ -34,19 +35,20 @@ impl App {
 }
 
 fn find(store: &Store, typed: &str, refusals: Refusals) -> Result<Arc<Model>, Error> {
-    let Ok(name) = typed.parse::<Name>() else {
+    let reference = ModelRef::parse(typed)?;
+    let is_local = reference.source == Source::Local;
+    let Ok(name) = reference.local(CloudUse::Inference)?.parse::<Name>() else {
         return Err(refusals.no_name(typed));
     };
     let model = match store.model(&name) {
         Ok(model) => model,
-        Err(StoreError::NotFound(_)) if is_cloud(&name) => return Err(cloud()),
         Err(StoreError::NotFound(_)) => return Err(refusals.absent(typed)),
         Err(error) => return Err(error.into()),
     };
-    if model.config.remote_host.is_empty() {
-        Ok(model)
-    } else {
-        Err(cloud())
+    match model.config.remote_host.as_str() {
+        "" => Ok(model),
+        _ if is_local => Err(refusals.absent(typed)),
+        _ => Err(CloudUse::Inference.refusal()),
     }
 }
 
@@ -73,13 +75,4 @@ impl Refusals {
             }
         })
     }
-}
-
-/// Whether the name is one of Ollama's for a model on its own hosts.
-fn is_cloud(name: &Name) -> bool {
-    name.tag() == "cloud" || name.tag().ends_with("-cloud")
-}
-
-fn cloud() -> Error {
-    Error::Forbidden("ollama cloud is disabled: remote model is unavailable".into())
 }

@@ -19,6 +19,7 @@ mod observe;
 mod ollama;
 mod options;
 mod prompter;
+mod reference;
 mod reply;
 mod session;
 mod shape;
@@ -41,6 +42,7 @@ use self::prompter::Prompters;
 use crate::config::Config;
 use crate::making::Making;
 use crate::models::Models;
+use crate::registry::{self, Registry};
 use crate::store::Store;
 
 /// Longest body of a request that carries no texts to work on.
@@ -59,6 +61,8 @@ pub struct App {
     pub models: Models,
     /// New models in the making.
     pub making: Making,
+    /// The models of others.
+    pub registry: Registry,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     prompters: Prompters,
@@ -75,6 +79,7 @@ impl App {
         metrics: PrometheusHandle,
     ) -> Self {
         Self {
+            registry: Registry::new(registry_options(&config), store.clone()),
             config,
             making: Making::new(store.clone()),
             store,
@@ -94,6 +99,20 @@ impl App {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// What the configuration says about registries.
+fn registry_options(config: &Config) -> registry::Options {
+    registry::Options {
+        key: config.key.clone(),
+        version: config.version.clone(),
+        streams: config.transfer_streams,
+        hub: config.hub.clone(),
+        hub_token: config.hub_token.clone(),
+        no_prune: config.no_prune,
+        limits: registry::Limits::default(),
+        place: registry::place,
     }
 }
 

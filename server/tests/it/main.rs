@@ -16,6 +16,7 @@ mod gguf;
 mod http;
 mod ranking;
 mod recovery;
+mod registry;
 mod room;
 mod scrape;
 mod server;

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::reference::ModelRef;
 use crate::api::{App, Error};
 use crate::store::{Name, StoreError};
 
@@ -33,7 +34,8 @@ pub async fn delete(
     Json(request): Json<DeleteRequest>,
 ) -> Result<StatusCode, Error> {
     let typed = request.model;
-    let name: Name = typed
+    let name: Name = ModelRef::parse(&typed)?
+        .stored()
         .parse()
         .map_err(|_| Error::BadRequest(format!("name {typed:?} is invalid")))?;
     let deleted = app

@@ -3,6 +3,7 @@
 //! One endpoint per file. What several need is in [`common`], [`think`], [`format`] and [`message`] (fields of requests) and
 //! in [`record`] (fields of replies).
 
+mod account;
 mod blobs;
 mod chat;
 mod common;
@@ -13,11 +14,13 @@ mod details;
 mod embed;
 mod embedding;
 mod embeddings;
+mod experimental;
 mod format;
 mod generate;
 mod message;
 mod ps;
 mod pull;
+mod push;
 mod record;
 mod root;
 mod show;
@@ -25,6 +28,7 @@ mod status;
 mod tags;
 mod think;
 mod tool_choice;
+mod transfer;
 mod version;
 
 use std::sync::Arc;
@@ -60,7 +64,19 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/api/copy", post(copy::copy))
         .route("/api/delete", delete(delete::delete))
         .route("/api/pull", post(pull::pull))
-        .route("/api/push", post(pull::push))
+        .route("/api/push", post(push::push))
+        .route("/api/me", post(account::me))
+        .route("/api/signout", post(account::sign_out))
+        .route("/api/user/keys/{key}", delete(account::sign_out))
+        .route(
+            "/api/experimental/web_search",
+            post(experimental::web_search),
+        )
+        .route("/api/experimental/web_fetch", post(experimental::web_fetch))
+        .route(
+            "/api/experimental/model-recommendations",
+            get(experimental::recommendations),
+        )
         .layer(DefaultBodyLimit::max(SMALL_BODY_BYTES))
         .merge(with_texts)
         .merge(uploads)

@@ -1,50 +1,23 @@
-//! POST `/api/pull` and `/api/push`: this version speaks to no registry and says so.
+//! POST `/api/pull`: a model from a registry.
 
-use serde_json::Value;
+use std::sync::Arc;
 
-use crate::api::Error;
-use crate::api::json::{Fields, FromJson, Json, Mismatch};
-use crate::store::Name;
+use axum::extract::State;
+use axum::response::Response;
 
-/// The body of both.
-#[derive(Default)]
-pub struct TransferRequest {
-    model: String,
-}
+use super::transfer::{self, TransferRequest};
+use crate::api::json::Json;
+use crate::api::{App, Error};
 
-impl FromJson for TransferRequest {
-    const GO_TYPE: &'static str = "PullRequest";
-
-    fn from_json(value: Value) -> Result<Self, Mismatch> {
-        let mut fields = Fields::of(Self::GO_TYPE, value)?;
-        Ok(Self {
-            model: fields.take_name()?,
-        })
-    }
-}
-
-/// Refuses to pull.
+/// Fetches the model and tells how it goes. A caller that leaves stops it; what has come is kept for the next one.
 ///
 /// # Errors
-/// Always.
-pub async fn pull(Json(request): Json<TransferRequest>) -> Result<(), Error> {
-    let name: Name = request.model.parse()?;
-    Err(Error::NotImplemented(format!(
-        "pull model manifest: '{name}' cannot be pulled, because registries are not supported yet; \
-         create it from a local file instead"
-    )))
-}
-
-/// Refuses to push.
-///
-/// # Errors
-/// Always.
-pub async fn push(Json(request): Json<TransferRequest>) -> Result<(), Error> {
-    if request.model.is_empty() {
-        return Err(Error::BadRequest("model is required".into()));
-    }
-    let name: Name = request.model.parse()?;
-    Err(Error::NotImplemented(format!(
-        "'{name}' cannot be pushed, because registries are not supported yet"
-    )))
+/// When it is refused before anything was asked of the registry.
+pub async fn pull(
+    State(app): State<Arc<App>>,
+    Json(request): Json<TransferRequest>,
+) -> Result<Response, Error> {
+    let is_streaming = request.is_streaming();
+    let transfer = app.registry.pull(request.meant()?)?;
+    Ok(transfer::answer(transfer, is_streaming).await)
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::details::{DetailsRecord, capabilities};
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::reference::{CloudUse, ModelRef};
 use crate::api::{App, Error, reply, time};
 use crate::store::gguf::{self, Arrays, Gguf, Tensor};
 use crate::store::{Message, Model, Name, Store, StoreError, Weights, modelfile};
@@ -86,7 +87,9 @@ pub async fn show(
     if request.model.is_empty() {
         return Err(Error::BadRequest("model is required".into()));
     }
-    let name: Name = request.model.parse()?;
+    let name: Name = ModelRef::parse(&request.model)?
+        .local(CloudUse::Details)?
+        .parse()?;
     let is_copilot = headers
         .get(header::USER_AGENT)
         .is_some_and(|agent| agent.as_bytes().starts_with(COPILOT.as_bytes()));
@@ -94,6 +97,9 @@ pub async fn show(
     let mut show = app
         .with_store(move |store| Show::of(store, &name, &request))
         .await?;
+    if !show.remote_host.is_empty() {
+        return Err(CloudUse::Details.refusal());
+    }
     if is_copilot {
         show.model_info
             .insert("general.basename".into(), typed.into());

@@ -4,8 +4,16 @@
 //! (`worker::make`), one tensor's rows at a time: memory does not grow with the model. Nothing here knows the store's
 //! layout, an engine, or who asked; [`Task`] names the files.
 
+mod adapter;
+mod config;
+mod family;
+mod folder;
 pub mod gguf;
 mod merge;
+mod model;
+mod names;
+mod tokenizer;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -81,9 +89,8 @@ pub enum Error {
 pub fn run(task: &Task, output: &Path, told: &mut dyn FnMut(Done)) -> Result<(), Error> {
     match task {
         Task::Merge { parts } => merge::merge(parts, output, told),
-        Task::Model { .. } | Task::Adapter { .. } => {
-            Err(Error::refused("safetensors are not supported yet"))
-        }
+        Task::Model { files, to } => model::convert(files, *to, output, told),
+        Task::Adapter { files, base } => adapter::convert(files, base, output, told),
     }
 }
 

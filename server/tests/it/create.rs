@@ -10,7 +10,7 @@ use crate::server::{Reply, Server};
 const QUESTION: &str = "What is the capital of France?";
 
 /// Uploads a file and returns its digest.
-async fn upload(server: &Server, path: &Path) -> String {
+pub async fn upload(server: &Server, path: &Path) -> String {
     let bytes = std::fs::read(path).unwrap();
     let digest = chaski::store::Digest::of(&bytes).to_string();
     let request = server
@@ -21,7 +21,7 @@ async fn upload(server: &Server, path: &Path) -> String {
 }
 
 /// Makes `floats`: `tiny` in 16-bit floats.
-async fn make_floats(server: &Server) {
+pub async fn make_floats(server: &Server) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("floats.gguf");
     Parts::of_tiny_in_floats().write(&path, |entries| entries.put("general.file_type", 1_u32));
@@ -31,7 +31,7 @@ async fn make_floats(server: &Server) {
     assert_eq!(lines.last().unwrap()["status"], "success", "{lines:?}");
 }
 
-async fn answer(server: &Server, model: &str) -> String {
+pub async fn answer(server: &Server, model: &str) -> String {
     let body = json!({
         "model": model,
         "messages": [{"role": "user", "content": QUESTION}],
@@ -42,7 +42,7 @@ async fn answer(server: &Server, model: &str) -> String {
     reply["message"]["content"].as_str().unwrap().to_owned()
 }
 
-async fn show(server: &Server, model: &str) -> Value {
+pub async fn show(server: &Server, model: &str) -> Value {
     let body = json!({"model": model, "verbose": true});
     server.post("/api/show", body).await.json()
 }

@@ -62,6 +62,27 @@ impl Parts {
         parts
     }
 
+    /// The same with matrices of 32-bit floats, in which sums of products can be compared.
+    pub fn of_tiny_in_long_floats() -> Self {
+        let mut parts = Self::of_tiny_in_floats();
+        for (tensor, data) in &mut parts.tensors {
+            if tensor.kind == TensorType::F16 {
+                *data = numbers(data, TensorType::F16)
+                    .into_iter()
+                    .flat_map(f32::to_le_bytes)
+                    .collect();
+                tensor.kind = TensorType::F32;
+            }
+        }
+        parts
+    }
+
+    /// A tensor and its numbers.
+    pub fn tensor(&mut self, name: &str) -> &mut (Tensor, Vec<u8>) {
+        let mut tensors = self.tensors.iter_mut();
+        tensors.find(|(tensor, _)| tensor.name == name).unwrap()
+    }
+
     /// Writes them as one file.
     pub fn write(&self, path: &Path, more: impl FnOnce(&mut Entries)) {
         let mut entries = Entries::default();
@@ -80,6 +101,19 @@ impl Parts {
             writer.tensor(|put| put(data)).unwrap();
         }
         writer.finish().unwrap();
+    }
+}
+
+/// Numbers of 16 or 32 bits.
+pub fn numbers(data: &[u8], kind: TensorType) -> Vec<f32> {
+    if kind == TensorType::F16 {
+        data.chunks_exact(2)
+            .map(|two| f16::from_le_bytes([two[0], two[1]]).to_f32())
+            .collect()
+    } else {
+        data.chunks_exact(4)
+            .map(|four| f32::from_le_bytes(four.try_into().unwrap()))
+            .collect()
     }
 }
 

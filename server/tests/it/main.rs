@@ -9,9 +9,11 @@
 mod answers;
 mod bert_gguf;
 mod catalog;
+mod convert;
 mod create;
 mod encoder;
 mod floats;
+mod folder;
 mod gguf;
 mod http;
 mod ranking;

@@ -1,4 +1,4 @@
-//! Which files make a model: one GGUF file, or an ONNX graph with what it needs beside it.
+//! Which files make a model: GGUF files, an ONNX graph with what it needs beside it, or a Hugging Face folder.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -27,13 +27,17 @@ pub struct ModelFile {
     pub name: RelativeName,
 }
 
-/// The files of the model at `path`: a GGUF file, an ONNX graph, or a folder with either.
+/// The files of the model or adapter at `path`: a GGUF file, an ONNX graph, safetensors, or a folder with any of them.
 ///
 /// # Errors
 /// When they cannot be read, are not enough or too many, or lead out of the folder.
 pub fn model_files(path: &Path) -> Result<Vec<ModelFile>, Error> {
     if path.is_dir() {
         return Folder::read(path)?.files();
+    }
+    if has_extension(path, "safetensors") {
+        // Tensors alone are no model: what they are stands beside them.
+        return Folder::read(path.parent().unwrap_or(Path::new("")))?.with_tensors();
     }
     if !has_extension(path, "onnx") {
         return Ok(vec![lone_file(path)?]);
@@ -114,9 +118,10 @@ impl Folder {
             .find_map(|usual| graphs.iter().find(|name| name.as_str() == *usual));
         match (graphs.as_slice(), usual) {
             ([graph], _) | (_, Some(graph)) => self.with_graph(graph),
+            ([], None) if !with("safetensors").is_empty() => self.with_tensors(),
             ([], None) => match with("gguf").as_slice() {
                 [] => Err(Error::Usage(format!(
-                    "no ONNX or GGUF files found in {}",
+                    "no ONNX, safetensors or GGUF files found in {}",
                     self.root.display()
                 ))),
                 found => found.iter().map(|name| self.file(name)).collect(),
@@ -130,6 +135,15 @@ impl Folder {
                 Err(Error::Usage(text))
             }
         }
+    }
+
+    /// The tensors at the top, and what tells how they are used.
+    fn with_tensors(&self) -> Result<Vec<ModelFile>, Error> {
+        let names = self.names.iter().filter(|name| {
+            let is_tensors = has_extension(Path::new(name.as_str()), "safetensors");
+            (is_tensors && !name.as_str().contains('/')) || is_setting(name)
+        });
+        names.map(|name| self.file(name)).collect()
     }
 
     /// The graph, the data it keeps in other files, and what tells how its text is made.

@@ -211,7 +211,11 @@ fn an_onnx_folder_gives_its_graph_and_what_belongs_to_it() {
 fn what_is_no_model_is_told() {
     let folder = folder(&[
         ("empty/notes.md", b"x"),
-        ("torch/model.safetensors", b"x"),
+        ("torch/pytorch_model.bin", b"x"),
+        ("tensors/model.safetensors", b"x"),
+        ("tensors/more/model.safetensors", b"x"),
+        ("tensors/config.json", b"{}"),
+        ("tensors/README.md", b"x"),
         ("broken/model.onnx", b"not a graph"),
         ("gguf/model.gguf", b"x"),
         ("gguf/config.json", b"{}"),
@@ -220,7 +224,7 @@ fn what_is_no_model_is_told() {
     for name in ["empty", "torch"] {
         let error = found(&folder, name).unwrap_err();
         assert!(
-            error.starts_with("no ONNX or GGUF files found in "),
+            error.starts_with("no ONNX, safetensors or GGUF files found in "),
             "{error}"
         );
     }
@@ -229,6 +233,10 @@ fn what_is_no_model_is_told() {
             .unwrap_err()
             .starts_with("invalid ONNX file")
     );
+    for path in ["tensors", "tensors/model.safetensors"] {
+        let names = ["config.json", "model.safetensors"];
+        assert_eq!(found(&folder, path).unwrap(), names, "{path}");
+    }
     assert_eq!(found(&folder, "gguf").unwrap(), ["model.gguf"]);
     assert_eq!(
         found(&folder, "lone/data/Weights (1).GGUF").unwrap(),

@@ -1,5 +1,6 @@
 //! Manifests and configuration blobs, in the JSON that Ollama writes and reads.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -58,6 +59,8 @@ pub enum LayerKind {
     Projector,
     /// A GGUF LoRA adapter.
     Adapter,
+    /// A GGUF draft model.
+    Draft,
     /// A Go template that renders prompts.
     Template,
     /// The system message.
@@ -121,12 +124,29 @@ pub struct Config {
     /// The model this one was derived from.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub base_name: String,
+    /// What is told of a draft model in the same manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<Draft>,
     /// Always `amd64`: the field is required by the image format and means nothing here.
     #[serde(default)]
     architecture: String,
     /// Always `linux`, for the same reason.
     #[serde(default)]
     os: String,
+}
+
+/// A small model that guesses what a large one will say, for speculation.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Draft {
+    /// `gguf` or `safetensors`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model_format: String,
+    /// The architecture.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub architecture: String,
+    /// Whatever else Ollama tells of it.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, String>,
 }
 
 impl Manifest {
@@ -196,6 +216,7 @@ impl Default for Config {
             context_length: 0,
             embedding_length: 0,
             base_name: String::new(),
+            draft: None,
             architecture: "amd64".to_owned(),
             os: "linux".to_owned(),
         }
@@ -208,6 +229,7 @@ impl LayerKind {
             Some("model") => Some(Self::Model),
             Some("projector") => Some(Self::Projector),
             Some("adapter") => Some(Self::Adapter),
+            Some("draft") => Some(Self::Draft),
             // "prompt" is what the oldest stores call a template.
             Some("template" | "prompt") => Some(Self::Template),
             Some("system") => Some(Self::System),
@@ -233,6 +255,7 @@ impl fmt::Display for LayerKind {
             Self::Model => (OLLAMA_PREFIX, "model"),
             Self::Projector => (OLLAMA_PREFIX, "projector"),
             Self::Adapter => (OLLAMA_PREFIX, "adapter"),
+            Self::Draft => (OLLAMA_PREFIX, "draft"),
             Self::Template => (OLLAMA_PREFIX, "template"),
             Self::System => (OLLAMA_PREFIX, "system"),
             Self::Parameters => (OLLAMA_PREFIX, "params"),

@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex};
 pub use blobs::{Blob, BlobWriter, Staged};
 pub use capabilities::Capability;
 pub use catalog::Entry;
-pub use create::{CreateModel, Progress, Quantization, Step};
+pub use create::{CreateModel, Info, Progress, Quantization, Step};
 pub use digest::Digest;
 pub use error::StoreError;
 pub use garbage::{PRUNE_AGE, Pruned};

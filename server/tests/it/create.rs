@@ -205,3 +205,145 @@ async fn the_parts_of_a_split_model_become_one() {
     assert_eq!(status, 400);
     assert_eq!(text, "split GGUF \"tiny.gguf\" has 1 shards, expected 3");
 }
+
+#[tokio::test]
+async fn every_field_is_read_or_refused_in_ollamas_words() {
+    let server = Server::start().await;
+    let check = async |body: Value, status: u16, text: &str| {
+        let reply = server.post("/api/create", body.clone()).await;
+        assert_eq!(reply.error(), (status, text.to_owned()), "{body}");
+    };
+    let neither = "neither 'from' or 'files' was specified";
+    check(json!({"model": "x"}), 400, neither).await;
+    check(
+        json!({"model": "a b", "from": "tiny"}),
+        400,
+        "invalid model name",
+    )
+    .await;
+    check(json!({"model": "x", "files": {}}), 400, "unknown type").await;
+    check(
+        json!({"model": "x", "from": "tiny", "adapters": {}}),
+        400,
+        "unknown type",
+    )
+    .await;
+    let digest = chaski::store::Digest::of(b"").to_string();
+    let climbing = "file path must be relative";
+    check(
+        json!({"model": "x", "files": {"../x": digest}}),
+        400,
+        climbing,
+    )
+    .await;
+    check(
+        json!({"model": "x", "files": {"/x": digest}}),
+        400,
+        climbing,
+    )
+    .await;
+    check(
+        json!({"model": "x", "files": {"x.gguf": ""}}),
+        400,
+        "invalid digest format",
+    )
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "not a model").unwrap();
+    let notes = upload(&server, &path).await;
+    check(
+        json!({"model": "x", "files": {"x.txt": notes}}),
+        400,
+        "unknown type",
+    )
+    .await;
+    let not_gguf = "supplied file was not in GGUF format";
+    check(
+        json!({"model": "x", "files": {"x.gguf": notes}}),
+        400,
+        not_gguf,
+    )
+    .await;
+    let draft = "--draft-quantize requires a DRAFT model";
+    check(
+        json!({"model": "x", "from": "tiny", "draft_quantize": "Q8_0"}),
+        400,
+        draft,
+    )
+    .await;
+    let info = "info field \"model_family\" must be a string";
+    check(
+        json!({"model": "x", "from": "tiny", "info": {"model_family": 1}}),
+        400,
+        info,
+    )
+    .await;
+    check(
+        json!({"model": "x", "from": "y", "remote_host": "a b"}),
+        400,
+        "bad remote",
+    )
+    .await;
+    let remote =
+        json!({"model": "x", "from": "y", "remote_host": "h", "draft_files": {"d.gguf": notes}});
+    check(remote, 400, "DRAFT cannot be used with remote models").await;
+
+    let body =
+        json!({"model": "far", "from": "big:70b", "remote_host": "elsewhere", "stream": false});
+    server.post("/api/create", body).await.json();
+    let shown = show(&server, "far").await;
+    assert_eq!(shown["remote_host"], "http://elsewhere:11434");
+    assert_eq!(shown["remote_model"], "big:70b");
+    let body = json!({
+        "model": "told", "from": "tiny", "stream": false, "license": ["MIT", "Apache"], "requires": "0.9.0",
+        "messages": [{"role": "USER", "content": "Hi"}], "info": {"parameter_size": "3M"}, "renderer": "qwen3",
+        "parser": "qwen3",
+    });
+    server.post("/api/create", body).await.json();
+    let shown = show(&server, "told").await;
+    assert_eq!(shown["license"], "MIT\nApache");
+    assert_eq!(shown["requires"], "0.9.0");
+    assert_eq!(
+        shown["messages"],
+        json!([{"role": "user", "content": "Hi"}])
+    );
+    assert_eq!(shown["details"]["parameter_size"], "3M");
+    let modelfile = shown["modelfile"].as_str().unwrap();
+    for line in [
+        "MESSAGE user Hi",
+        "RENDERER qwen3",
+        "PARSER qwen3",
+        "REQUIRES 0.9.0",
+    ] {
+        assert!(
+            modelfile.lines().any(|found| found == line),
+            "{line}: {modelfile}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_files_are_a_model_and_its_projector() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mmproj.gguf");
+    let mut entries = chaski::convert::gguf::Entries::default();
+    entries.put("general.architecture", "clip");
+    entries.put("general.type", "mmproj");
+    entries.put("clip.has_vision_encoder", true);
+    let mut told = |_| {};
+    let writer = chaski::convert::gguf::Writer::begin(&path, &entries, &[], &mut told);
+    writer.unwrap().finish().unwrap();
+    let files = json!({
+        "tiny.gguf": upload(&server, &crate::floats::tiny()).await,
+        "mmproj.gguf": upload(&server, &path).await,
+    });
+    let body = json!({"model": "seeing", "files": files, "stream": false});
+    server.post("/api/create", body).await.json();
+    let shown = show(&server, "seeing").await;
+    assert_eq!(shown["details"]["families"], json!(["llama", "clip"]));
+    assert_eq!(shown["projector_info"]["clip.has_vision_encoder"], true);
+    let modelfile = shown["modelfile"].as_str().unwrap();
+    assert_eq!(modelfile.matches("\nFROM ").count(), 2, "{modelfile}");
+}

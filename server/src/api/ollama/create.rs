@@ -32,9 +32,12 @@ pub struct CreateRequest {
     model: String,
     stream: Option<bool>,
     from: String,
-    files: Map<String, Value>,
-    adapters: Map<String, Value>,
+    files: Option<Map<String, Value>>,
+    adapters: Option<Map<String, Value>>,
+    draft_files: Map<String, Value>,
     quantize: String,
+    draft_quantize: String,
+    info: Map<String, Value>,
     template: String,
     license: Value,
     system: String,
@@ -78,6 +81,9 @@ impl FromJson for CreateRequest {
             from: fields.take("from")?,
             files: fields.take("files")?,
             adapters: fields.take("adapters")?,
+            draft_files: fields.take("draft_files")?,
+            draft_quantize: fields.take("draft_quantize")?,
+            info: fields.take("info")?,
             quantize: if quantize.is_empty() {
                 quantization
             } else {
@@ -175,17 +181,36 @@ pub async fn create(
 impl CreateRequest {
     /// What is asked for, as the store understands it.
     fn meant(self) -> Result<CreateModel, Error> {
-        if !self.remote_host.is_empty() {
-            return Err(Error::NotImplemented(
-                "models on other hosts are not supported".into(),
-            ));
-        }
         let mut meant = CreateModel::new(self.model.parse()?);
+        meant.drafts = blobs(self.draft_files)?;
+        match (self.draft_quantize.is_empty(), meant.drafts.is_empty()) {
+            (true, _) => {}
+            (false, true) => {
+                let text = "--draft-quantize requires a DRAFT model";
+                return Err(Error::BadRequest(text.into()));
+            }
+            (false, false) => {
+                let text = "quantizing draft models is not supported";
+                return Err(Error::NotImplemented(text.into()));
+            }
+        }
+        meant.remote_host = optional(self.remote_host)
+            .map(|host| super::remote::url(&host))
+            .transpose()?;
+        meant.info = super::create_info::info(&self.info)?;
         meant.from = optional(self.from)
             .map(|from| from.parse::<Name>())
             .transpose()?;
-        meant.files = blobs(self.files)?;
-        meant.adapters = blobs(self.adapters)?;
+        // An empty list of files is a list of files of no known type.
+        let given = [&self.files, &self.adapters];
+        if given
+            .iter()
+            .any(|files| files.as_ref().is_some_and(Map::is_empty))
+        {
+            return Err(Error::BadRequest("unknown type".into()));
+        }
+        meant.files = blobs(self.files.unwrap_or_default())?;
+        meant.adapters = blobs(self.adapters.unwrap_or_default())?;
         meant.quantize = optional(self.quantize)
             .map(|name| name.parse())
             .transpose()?;

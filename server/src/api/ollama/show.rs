@@ -49,6 +49,8 @@ struct Show {
     remote_host: String,
     /// Clients require it, so it is there even when nothing is known.
     model_info: Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    projector_info: Map<String, Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tensors: Vec<TensorRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -110,13 +112,21 @@ pub async fn show(
 impl Show {
     fn of(store: &Store, name: &Name, request: &ShowRequest) -> Result<Self, StoreError> {
         let model = store.model(name)?;
+        let arrays = if request.verbose {
+            Arrays::Keep
+        } else {
+            Arrays::Skip
+        };
+        let mut projector_info = Map::new();
         let (model_info, tensors) = match &model.weights {
-            Weights::Gguf { model: file, .. } => {
-                let arrays = if request.verbose {
-                    Arrays::Keep
-                } else {
-                    Arrays::Skip
-                };
+            Weights::Gguf {
+                model: file,
+                projectors,
+                ..
+            } => {
+                if let Some(projector) = projectors.first() {
+                    projector_info = gguf_info(&store.gguf(&projector.digest, arrays)?);
+                }
                 let gguf = store.gguf(&file.digest, arrays)?;
                 let tensors = gguf.tensors.iter().map(TensorRecord::of).collect();
                 (gguf_info(&gguf), tensors)
@@ -142,6 +152,7 @@ impl Show {
             remote_model: model.config.remote_model.clone(),
             remote_host: model.config.remote_host.clone(),
             model_info,
+            projector_info,
             tensors,
             capabilities: capabilities(&model),
             modified_at: time::local(model.modified),

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::{Assembly, Progress};
 use crate::store::gguf::{Arrays, Gguf, Value};
-use crate::store::manifest::{Layer, LayerKind};
+use crate::store::manifest::{Draft, Layer, LayerKind};
 use crate::store::onnx::Onnx;
 use crate::store::{Digest, RelativeName, Store, StoreError};
 
@@ -198,6 +198,28 @@ impl Assembly<'_> {
         }
         self.layers.retain(|layer| layer.kind != LayerKind::Adapter);
         self.add_layer(LayerKind::Adapter, *digest, None)
+    }
+
+    /// Adds a GGUF draft model in the place of one that was inherited.
+    pub(super) fn add_drafts(&mut self, drafts: &Files) -> Result<(), StoreError> {
+        let mut drafts = drafts.iter();
+        let Some((name, digest)) = drafts.next() else {
+            return Ok(());
+        };
+        if drafts.next().is_some() || name.as_str().ends_with(".safetensors") {
+            let text = "a draft model is made of one GGUF file";
+            return Err(StoreError::Unsupported(text.to_owned()));
+        }
+        (self.progress)(Progress::ParsingGguf);
+        let gguf = self.store.read_gguf(name, digest)?;
+        self.layers.retain(|layer| layer.kind != LayerKind::Draft);
+        self.add_layer(LayerKind::Draft, *digest, None)?;
+        self.config.draft = Some(Draft {
+            model_format: "gguf".to_owned(),
+            architecture: gguf.architecture().to_owned(),
+            ..Draft::default()
+        });
+        Ok(())
     }
 
     /// What lists show of a GGUF model.

@@ -32,6 +32,12 @@ pub struct CreateModel {
     pub quantize: Option<Quantization>,
     /// The GGUF model to use in the place of the one that `from` or `files` have: the same, quantised.
     pub weights: Option<Digest>,
+    /// An uploaded GGUF draft model; kept with the model, and not used to speculate yet.
+    pub drafts: BTreeMap<RelativeName, Digest>,
+    /// The host that runs the model `from`, which then need not be here.
+    pub remote_host: Option<String>,
+    /// What lists are to show in the place of what the weights say.
+    pub info: Info,
     /// A Go template.
     pub template: Option<String>,
     /// A system message.
@@ -48,6 +54,26 @@ pub struct CreateModel {
     pub parser: Option<String>,
     /// The oldest Ollama version that can run the model.
     pub requires: Option<String>,
+}
+
+/// What a request says of a model that its weights may say otherwise. Texts that are empty and numbers that are `None`
+/// leave it to the weights.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Info {
+    /// What it can do; added to what it inherits.
+    pub capabilities: Vec<String>,
+    /// The architecture.
+    pub model_family: String,
+    /// The model it was derived from.
+    pub base_name: String,
+    /// The quantisation, like `Q8_0`.
+    pub quantization_level: String,
+    /// The parameter count as people read it, like `1.2B`.
+    pub parameter_size: String,
+    /// The longest context in tokens.
+    pub context_length: Option<u64>,
+    /// The width of vectors.
+    pub embedding_length: Option<u64>,
 }
 
 /// How far [`Store::create`] has come; the text is Ollama's status line.
@@ -101,6 +127,9 @@ impl CreateModel {
             adapters: BTreeMap::new(),
             quantize: None,
             weights: None,
+            drafts: BTreeMap::new(),
+            remote_host: None,
+            info: Info::default(),
             template: None,
             system: None,
             licenses: Vec::new(),
@@ -145,14 +174,20 @@ impl Store {
             layers: Vec::new(),
             config: Config::default(),
         };
-        match &request.from {
-            Some(base) => assembly.inherit(base)?,
-            None => assembly.add_files(&request.files)?,
+        match (&request.from, &request.remote_host) {
+            (Some(model), Some(host)) => {
+                host.clone_into(&mut assembly.config.remote_host);
+                assembly.config.remote_model = model.to_string();
+            }
+            (Some(base), None) => assembly.inherit(base)?,
+            (None, _) => assembly.add_files(&request.files)?,
         }
         if let Some(weights) = request.weights {
             assembly.exchange_model(weights)?;
         }
         assembly.add_adapters(&request.adapters)?;
+        assembly.add_drafts(&request.drafts)?;
+        assembly.inform(&request.info);
         assembly.surround(request)?;
         assembly.finish()
     }
@@ -166,6 +201,13 @@ impl CreateModel {
         }
         if self.from.is_some() && !self.files.is_empty() {
             return invalid("'from' and 'files' cannot be given together");
+        }
+        let is_folder = |name: &RelativeName| name.as_str().ends_with(".safetensors");
+        if self.adapters.len() > 1 && !self.adapters.keys().any(is_folder) {
+            return invalid("only one adapter is currently supported");
+        }
+        if self.remote_host.is_some() && !self.drafts.is_empty() {
+            return invalid("DRAFT cannot be used with remote models");
         }
         let is_known =
             |message: &Message| matches!(message.role.as_str(), "system" | "user" | "assistant");
@@ -195,6 +237,29 @@ impl Assembly<'_> {
             self.layers.push(layer);
         }
         Ok(())
+    }
+
+    /// What the request says of the model goes before what its weights say.
+    fn inform(&mut self, info: &Info) {
+        let config = &mut self.config;
+        config
+            .capabilities
+            .extend(info.capabilities.iter().cloned());
+        for (setting, text) in [
+            (&mut config.model_family, &info.model_family),
+            (&mut config.base_name, &info.base_name),
+            (&mut config.file_type, &info.quantization_level),
+            (&mut config.model_type, &info.parameter_size),
+        ] {
+            if !text.is_empty() {
+                text.clone_into(setting);
+            }
+        }
+        if !info.model_family.is_empty() {
+            config.model_families = Some(vec![info.model_family.clone()]);
+        }
+        config.context_length = info.context_length.unwrap_or(config.context_length);
+        config.embedding_length = info.embedding_length.unwrap_or(config.embedding_length);
     }
 
     /// Texts and settings, in Ollama's order.

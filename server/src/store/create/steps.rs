@@ -76,6 +76,9 @@ impl Store {
     /// Also refuses whatever cannot work, before anything is made.
     pub fn next_step(&self, request: &CreateModel) -> Result<Option<Step>, StoreError> {
         request.check()?;
+        if request.remote_host.is_some() && request.from.is_some() {
+            return Ok(None);
+        }
         if request.from.is_none() {
             match self.kind_of(&request.files)? {
                 FilesKind::Onnx if request.quantize.is_some() => {
@@ -187,8 +190,13 @@ impl Store {
         name: &RelativeName,
         digest: &Digest,
     ) -> Result<Gguf, StoreError> {
-        if !name.as_str().ends_with(".gguf") && !self.begins_like_gguf(digest)? {
-            return Err(StoreError::InvalidRequest("unknown type".to_owned()));
+        if !self.begins_like_gguf(digest)? {
+            let text = if name.as_str().ends_with(".gguf") {
+                "supplied file was not in GGUF format"
+            } else {
+                "unknown type"
+            };
+            return Err(StoreError::InvalidRequest(text.to_owned()));
         }
         self.gguf(digest, Arrays::Skip)
     }

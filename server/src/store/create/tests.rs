@@ -353,7 +353,8 @@ fn requests_that_make_no_sense_are_refused_in_ollamas_words() {
     };
     check_files(&[("m.safetensors", b"x")], "safetensors");
     check_files(&[("m.bin", b"x")], "unknown type");
-    check_files(&[("m.gguf", b"x")], "invalid GGUF file");
+    check_files(&[("m.gguf", b"x")], "supplied file was not in GGUF format");
+    check_files(&[("m.gguf", b"GGUFx")], "invalid GGUF file");
     check_files(
         &[("m.gguf", &gguf[..gguf.len() - 1])],
         "is the file truncated?",
@@ -499,4 +500,70 @@ fn the_parts_of_a_split_model_are_put_in_order_or_refused() {
         ],
         "expected 2",
     );
+}
+
+#[test]
+fn what_a_request_says_of_a_model_goes_before_its_weights() {
+    let store = TestStore::new();
+    let mut request = from_files(&store, "told", &[("m.gguf", &llama_of(1))]);
+    request.info = Info {
+        capabilities: vec!["tools".to_owned()],
+        model_family: "mine".to_owned(),
+        base_name: "base".to_owned(),
+        parameter_size: "1B".to_owned(),
+        context_length: Some(7),
+        ..Info::default()
+    };
+    create(&store, &request).unwrap();
+    let model = store.model(&name("told")).unwrap();
+    assert_eq!(model.capabilities, [Capability::Tools]);
+    assert_eq!(
+        (
+            model.details.family.as_str(),
+            model.details.parameter_size.as_str()
+        ),
+        ("mine", "1B")
+    );
+    assert_eq!(model.details.families, Some(vec!["mine".to_owned()]));
+    assert_eq!(model.details.quantization_level, "F16");
+    assert_eq!(model.details.context_length, Some(7));
+    assert_eq!(model.config.base_name, "base");
+}
+
+#[test]
+fn a_draft_model_is_kept_with_its_model() {
+    let store = TestStore::new();
+    let mut request = from_files(&store, "fast", &[("m.gguf", &llama_of(1))]);
+    let draft = store.import(&llama_of(0)[..], None).unwrap().digest;
+    request.drafts.insert("draft.gguf".parse().unwrap(), draft);
+    create(&store, &request).unwrap();
+    let entry = store.entry(&name("fast")).unwrap();
+    let kept: Vec<_> = entry.manifest.layers_of(LayerKind::Draft).collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].digest, draft);
+    // A model built on it has it too.
+    let top = CreateModel {
+        from: Some(name("fast")),
+        ..CreateModel::new(name("top"))
+    };
+    create(&store, &top).unwrap();
+    let config = store.model(&name("top")).unwrap().config.clone();
+    assert_eq!(config.draft.unwrap().architecture, "llama");
+}
+
+#[test]
+fn a_model_on_another_host_has_no_layers_here() {
+    let store = TestStore::new();
+    let stub = CreateModel {
+        from: Some(name("big:70b")),
+        remote_host: Some("http://elsewhere:11434".to_owned()),
+        system: Some("Be brief.".to_owned()),
+        ..CreateModel::new(name("stub"))
+    };
+    create(&store, &stub).unwrap();
+    let model = store.model(&name("stub")).unwrap();
+    assert!(matches!(model.weights, Weights::Other));
+    assert_eq!(model.config.remote_host, "http://elsewhere:11434");
+    assert_eq!(model.config.remote_model, "big:70b");
+    assert_eq!(model.system.as_deref(), Some("Be brief."));
 }

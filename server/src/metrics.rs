@@ -272,6 +272,19 @@ impl Request {
         }
     }
 
+    /// One more answer to the same request: it counts as a request that arrived together with it.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            model: self.model.clone(),
+            operation: self.operation,
+            arrived: self.arrived,
+            last_piece: None,
+            inter_token: self.inter_token.clone(),
+            outcome: Outcome::Cancelled,
+        }
+    }
+
     /// Time since its arrival.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

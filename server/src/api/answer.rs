@@ -18,6 +18,9 @@ pub struct Answer {
     parser: Option<OutputParser>,
     request: metrics::Request,
     load: Duration,
+    prompt_tokens: u32,
+    /// How many more tool calls count; none for as many as there are.
+    calls_left: Option<usize>,
     ended: bool,
 }
 
@@ -58,6 +61,8 @@ pub struct Ending {
     pub finish: Finish,
     /// What of the prompt was not read.
     pub cut: Cut,
+    /// The stop string that ended it, if one did.
+    pub stop: Option<String>,
     /// What the model's worker measured.
     pub usage: Usage,
     /// Prompt and answer, to be sent back as `context`.
@@ -99,8 +104,23 @@ impl Answer {
             parser,
             request: session.request,
             load: session.load,
+            prompt_tokens: admitted.prompt_tokens,
+            calls_left: None,
             ended: false,
         })
+    }
+
+    /// The same, but that only its first tool call counts.
+    #[must_use]
+    pub fn with_one_call(mut self) -> Self {
+        self.calls_left = Some(1);
+        self
+    }
+
+    /// Tokens of the prompt.
+    #[must_use]
+    pub fn prompt_tokens(&self) -> u32 {
+        self.prompt_tokens
     }
 
     /// The next part. None after an ending or an error.
@@ -109,10 +129,11 @@ impl Answer {
             match self.generation.next().await {
                 Some(Event::Text(text)) => {
                     self.request.piece();
-                    let delta = Delta {
+                    let mut delta = Delta {
                         logprobs: text.logprobs,
                         ..self.parse(text.text)
                     };
+                    self.count_calls(&mut delta);
                     if !delta.is_empty() {
                         return Some(Ok(Piece::Delta(delta)));
                     }
@@ -123,15 +144,17 @@ impl Answer {
                     let ending = Ending {
                         finish: finished.reason,
                         cut: self.cut,
+                        stop: finished.stop,
                         usage: finished.usage,
                         context: finished.context,
                         total: self.request.elapsed(),
                         load: self.load,
                     };
-                    let tail = match self.parser.take() {
+                    let mut tail = match self.parser.take() {
                         Some(parser) => Delta::of(parser.finish()),
                         None => Delta::default(),
                     };
+                    self.count_calls(&mut tail);
                     return Some(Ok(Piece::Ending(tail, ending)));
                 }
                 Some(Event::Failed(error)) => return Some(Err(self.fail(error))),
@@ -151,6 +174,13 @@ impl Answer {
                 content: text,
                 ..Delta::default()
             },
+        }
+    }
+
+    fn count_calls(&mut self, delta: &mut Delta) {
+        if let Some(left) = &mut self.calls_left {
+            delta.tool_calls.truncate(*left);
+            *left -= delta.tool_calls.len();
         }
     }
 

@@ -1,6 +1,7 @@
 //! A conversation on its way to a prompt, whatever the dialect it came in: what the model cannot do is refused, the
 //! model's own messages are added, and what its context does not hold is left out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::prompter::{Prompter, Talk};
@@ -190,6 +191,41 @@ pub fn said(role: &str, content: &str) -> Message {
     }
 }
 
+/// Gives every tool's reply without a name the name of the tool in the call that it answers. Of calls with the same id the
+/// last one counts.
+pub fn name_tools(messages: &mut [Message]) {
+    let called: HashMap<String, String> = messages
+        .iter()
+        .flat_map(|message| &message.tool_calls)
+        .map(|call| (call.id.clone(), call.name.clone()))
+        .collect();
+    let replies = messages
+        .iter_mut()
+        .filter(|message| message.role == "tool" && message.tool_name.is_empty());
+    for reply in replies {
+        if let Some(name) = called.get(&reply.tool_call_id) {
+            reply.tool_name.clone_from(name);
+        }
+    }
+}
+
+/// Makes one message of the system messages that a conversation opens with. Dialects have several places for them, and
+/// many templates one.
+pub fn join_system(messages: &mut Vec<Message>) {
+    let count = messages
+        .iter()
+        .take_while(|message| message.role == "system")
+        .count();
+    if count > 1 {
+        let texts: Vec<String> = messages
+            .drain(..count)
+            .map(|message| message.content)
+            .filter(|text| !text.is_empty())
+            .collect();
+        messages.insert(0, said("system", &texts.join("\n\n")));
+    }
+}
+
 /// The prompt of as many of the newest messages as the context holds, and how many it does not hold.
 async fn fit(prompter: &Prompter, talk: Talk<'_>, lease: &Lease) -> Result<(String, usize), Error> {
     let context = usize::try_from(lease.facts().context).unwrap_or(usize::MAX);
@@ -237,6 +273,24 @@ fn forget_thoughts(messages: &mut [Message]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_system_speaks_once_at_the_beginning() {
+        let mut messages = vec![
+            said("system", "a"),
+            said("system", ""),
+            said("system", "b"),
+            said("user", "c"),
+            said("system", "d"),
+        ];
+        join_system(&mut messages);
+        let expected = [
+            said("system", "a\n\nb"),
+            said("user", "c"),
+            said("system", "d"),
+        ];
+        assert_eq!(messages, expected);
+    }
 
     #[test]
     fn old_thoughts_are_forgotten_and_new_ones_kept() {

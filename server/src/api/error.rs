@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::refusal::Refusal;
 use super::reply;
 use crate::inference;
 use crate::making::MakingError;
@@ -104,6 +105,21 @@ impl Error {
         }
     }
 
+    /// The same for the dialects that shape it otherwise.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        Refusal {
+            text: self.to_string(),
+            code: match self {
+                Self::Inference(inference::Error::PromptTooLong { .. }) => {
+                    Some("context_length_exceeded")
+                }
+                Self::NotFound(_) | Self::Store(StoreError::NotFound(_)) => Some("model_not_found"),
+                _ => None,
+            },
+        }
+    }
+
     /// How the metrics count a request that ends with this.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
@@ -148,6 +164,7 @@ impl IntoResponse for Error {
         self.log();
         let status = self.status();
         let mut response = reply::json(status, &self.body());
+        response.extensions_mut().insert(self.refusal());
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()

@@ -80,7 +80,11 @@ pub async fn next_piece(pieces: &mut axum::body::BodyDataStream) -> Result<Optio
     })
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, Error> {
+/// The whole of a body.
+///
+/// # Errors
+/// When it is too long, breaks off or stops arriving.
+pub async fn read(body: Body) -> Result<Vec<u8>, Error> {
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(piece) = next_piece(&mut pieces).await? {
@@ -89,7 +93,11 @@ async fn read(body: Body) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn parse<T: FromJson>(body: &[u8]) -> Result<T, Error> {
+/// The first JSON value of a body, as `T`.
+///
+/// # Errors
+/// When there is none, or it does not fit.
+pub fn parse<T: FromJson>(body: &[u8]) -> Result<T, Error> {
     if body.trim_ascii().is_empty() {
         return Err(Error::BadRequest("missing request body".into()));
     }
@@ -172,6 +180,20 @@ impl Fields {
 }
 
 impl Fields {
+    /// The same as [`Fields::take`], but the field stays.
+    ///
+    /// # Errors
+    /// When the field is of another type.
+    pub fn look<T: FromJson>(&self, name: &str) -> Result<T, Mismatch> {
+        let fields = self.fields.get(name).cloned();
+        let entry = fields.map(|value| (name.to_owned(), value));
+        let mut copy = Self {
+            structure: self.structure,
+            fields: entry.into_iter().collect(),
+        };
+        copy.take(name)
+    }
+
     /// The model's name: `model`, or `name` as older clients call it.
     ///
     /// # Errors
@@ -184,7 +206,8 @@ impl Fields {
 }
 
 impl Mismatch {
-    fn new(found: &Value, expected: &'static str) -> Self {
+    /// The value is of the wrong type.
+    pub fn new(found: &Value, expected: &'static str) -> Self {
         let found = match found {
             Value::Null => "null",
             Value::Bool(_) => "bool",

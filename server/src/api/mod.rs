@@ -1,28 +1,44 @@
 //! HTTP and JSON live only here.
 //!
-//! Each family of clients has its folder: [`ollama`] for Ollama's own API and [`native`] for what Ollama lacks. Inside,
+//! Each family of clients has its folder: [`ollama`] for Ollama's own API, [`openai`] and [`anthropic`] for the two that it
+//! answers besides, and [`native`] for what Ollama lacks. Inside,
 //! an endpoint is one file that turns its JSON into a typed job and renders the job's typed events. What they share is
 //! beside this file. Nothing here knows an engine library, a worker's frames or the layout of the store.
 
 mod answer;
+mod answers;
+mod anthropic;
+mod blocks;
+mod body;
+mod chat;
 mod continuation;
 mod conversation;
 mod cors;
 mod error;
+mod extension;
 mod find;
 mod guard;
+mod identity;
 mod json;
 mod keep_alive;
 mod listen;
+mod manner;
+mod media;
 mod native;
+mod number;
 mod observe;
 mod ollama;
+mod openai;
 mod options;
 mod prompter;
 mod reference;
+mod refusal;
 mod reply;
 mod session;
 mod shape;
+mod sse;
+#[cfg(test)]
+mod testing;
 mod time;
 
 use std::net::SocketAddr;
@@ -120,12 +136,15 @@ fn registry_options(config: &Config) -> registry::Options {
 pub fn router(app: Arc<App>, address: SocketAddr) -> Router {
     let origins = cors::Origins::new(&app.config.origins);
     ollama::routes()
+        .merge(openai::routes())
+        .merge(anthropic::routes())
         .merge(native::routes())
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "404 page not found") })
         .method_not_allowed_fallback(|| async {
             plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
         })
         .layer(from_fn_with_state(Arc::clone(&app), guard::drain))
+        .layer(from_fn(refusal::in_dialect))
         .layer(from_fn_with_state(address, guard::hosts))
         .layer(from_fn_with_state(origins, cors::guard))
         .layer(from_fn(observe::observe))
@@ -138,5 +157,11 @@ fn large_bodies() -> DefaultBodyLimit {
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response {
-    (status, [(header::CONTENT_TYPE, "text/plain")], text).into_response()
+    let mut response = (status, [(header::CONTENT_TYPE, "text/plain")], text).into_response();
+    let refusal = refusal::Refusal {
+        text: text.to_owned(),
+        code: None,
+    };
+    response.extensions_mut().insert(refusal);
+    response
 }

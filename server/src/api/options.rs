@@ -14,6 +14,9 @@ const MIN_CONTEXT: u32 = 4;
 /// Tokens at the start of a prompt that survive when the context is full.
 const DEFAULT_KEEP: i32 = 4;
 
+/// Most texts of which each ends an answer.
+const MAX_STOPS: usize = 256;
+
 /// Parameters as they apply to one request.
 #[derive(Debug)]
 pub struct Options(Parameters);
@@ -24,11 +27,26 @@ impl Options {
     /// # Errors
     /// When a known option is of the wrong type. Unknown ones are passed over.
     pub fn new(model: &Parameters, request: &Map<String, Value>) -> Result<Self, Error> {
-        let mut parameters = model.clone();
         let request =
             Parameters::from_json(request).map_err(|error| Error::BadOption(error.to_string()))?;
+        Self::over(model, request)
+    }
+
+    /// `request` over `model`, where a dialect has read them already.
+    ///
+    /// # Errors
+    /// When there are more stop strings than can be looked for in every token.
+    pub fn over(model: &Parameters, request: Parameters) -> Result<Self, Error> {
+        let mut parameters = model.clone();
         parameters.merge(request);
-        Ok(Self(parameters))
+        let options = Self(parameters);
+        let count = options.stop().len();
+        if count > MAX_STOPS {
+            return Err(Error::BadRequest(format!(
+                "{count} stop strings are given; at most {MAX_STOPS} are supported"
+            )));
+        }
+        Ok(options)
     }
 
     /// The part that decides how the model is loaded.

@@ -67,6 +67,18 @@ impl Session {
         }
     }
 
+    /// The same hold for one more answer, which counts as a request of its own.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            lease: self.lease.clone(),
+            request: self.request.again(),
+            load: self.load,
+            left_out: self.left_out,
+            may_cut: self.may_cut,
+        }
+    }
+
     /// Turns texts into vectors.
     ///
     /// # Errors

@@ -100,6 +100,11 @@ impl Parameters {
         parameters
     }
 
+    /// Sets one parameter. The value is of the type that the name demands; the caller sees to that.
+    pub fn set(&mut self, name: &'static str, parameter: Parameter) {
+        self.0.insert(name.to_owned(), parameter);
+    }
+
     /// Takes over every parameter of `other`, replacing those of the same name.
     pub fn merge(&mut self, other: Self) {
         self.0.extend(other.0);

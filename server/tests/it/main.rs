@@ -7,6 +7,7 @@
 )]
 
 mod answers;
+mod anthropic;
 mod bert_gguf;
 mod catalog;
 mod convert;
@@ -16,6 +17,7 @@ mod floats;
 mod folder;
 mod gguf;
 mod http;
+mod openai;
 mod ranking;
 mod recovery;
 mod registry;

@@ -166,6 +166,40 @@ impl Reply {
             .collect()
     }
 
+    /// The body as one JSON value of a success on a route of OpenAI's or Anthropic's.
+    pub fn plain_json(&self) -> Value {
+        assert_eq!(self.status, 200, "{self:?}");
+        assert_eq!(self.content_type, "application/json", "{self:?}");
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    /// The server-sent events of a stream that must have begun well: their names, if they have some, and what they hold.
+    pub fn events(&self) -> Vec<(Option<String>, Value)> {
+        assert_eq!(self.status, 200, "{self:?}");
+        assert_eq!(self.content_type, "text/event-stream", "{self:?}");
+        let text = self.text.strip_suffix("\n\n").unwrap();
+        text.split("\n\n")
+            .map(|event| {
+                let (name, data) = match event.split_once('\n') {
+                    Some((name, data)) => (Some(name.strip_prefix("event: ").unwrap()), data),
+                    None => (None, event),
+                };
+                let data = data.strip_prefix("data: ").unwrap();
+                let data = serde_json::from_str(data).unwrap_or_else(|_| data.into());
+                (name.map(str::to_owned), data)
+            })
+            .collect()
+    }
+
+    /// Status and error of a refusal in the shape of OpenAI or Anthropic.
+    pub fn plain_error(&self) -> (u16, Value) {
+        assert_eq!(self.content_type, "application/json", "{self:?}");
+        (
+            self.status.as_u16(),
+            serde_json::from_str(&self.text).unwrap(),
+        )
+    }
+
     /// Status and error text of a refusal in Ollama's shape.
     pub fn error(&self) -> (u16, String) {
         assert_eq!(

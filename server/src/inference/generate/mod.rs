@@ -158,6 +158,8 @@ pub struct Logprob {
 pub struct Finished {
     /// Why it ended.
     pub reason: Finish,
+    /// The stop string that ended it, if one did.
+    pub stop: Option<String>,
     /// What it took.
     pub usage: Usage,
     /// Prompt and answer as tokens, without the beginning-of-sequence token: what a caller may send back as context.

@@ -381,6 +381,7 @@ impl Loop<'_> {
             ended.id,
             Event::Finished(Finished {
                 reason,
+                stop: job.text.found().map(str::to_owned),
                 usage: job.usage,
                 context,
             }),

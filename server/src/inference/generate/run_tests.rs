@@ -339,6 +339,7 @@ fn a_stop_string_ends_the_answer_and_does_not_show() {
         (finished.reason, finished.usage.generated_tokens),
         (Finish::Stop, 3)
     );
+    assert_eq!(finished.stop.as_deref(), Some("o th"));
     // " two" began before the stop string, " three" within it.
     assert_eq!(answer.logprobs.len(), 2);
     assert_eq!(finished.context.len(), 1 + 2);

@@ -15,6 +15,8 @@ pub struct Assembler {
     /// Tokens that arrived and were not reported, with the range of `held` that is theirs.
     tokens: Vec<HeldToken>,
     reported_tokens: usize,
+    /// The stop string that ended the answer.
+    found: Option<String>,
 }
 
 /// What a token changed.
@@ -48,6 +50,7 @@ impl Assembler {
             held: Vec::new(),
             tokens: Vec::new(),
             reported_tokens: 0,
+            found: None,
         }
     }
 
@@ -66,7 +69,8 @@ impl Assembler {
             logprob,
         });
 
-        if let Some(cut) = self.first_stop() {
+        if let Some((cut, stop)) = self.first_stop() {
+            self.found = Some(stop);
             self.held.truncate(cut);
             self.tokens.retain_mut(|token| {
                 let reported = token.shown || token.start < cut || token.end <= cut;
@@ -103,16 +107,23 @@ impl Assembler {
         self.reported_tokens
     }
 
-    /// Where in `held` the first complete stop string begins.
-    fn first_stop(&self) -> Option<usize> {
+    /// The stop string that ended the answer, if one did.
+    #[must_use]
+    pub fn found(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+
+    /// Where in `held` the first complete stop string begins, and which it is.
+    fn first_stop(&self) -> Option<(usize, String)> {
         self.stops
             .iter()
             .filter_map(|stop| {
-                self.held
-                    .windows(stop.len())
-                    .position(|window| window == stop.as_bytes())
+                let mut windows = self.held.windows(stop.len());
+                let start = windows.position(|window| window == stop.as_bytes())?;
+                Some((start, stop))
             })
-            .min()
+            .min_by_key(|(start, _)| *start)
+            .map(|(start, stop)| (start, stop.clone()))
     }
 
     /// Where in `held` the longest end begins that is the beginning of a stop string; its length if none is.

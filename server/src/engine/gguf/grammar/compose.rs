@@ -73,7 +73,11 @@ impl Parts {
             } => {
                 let item = self.expression(item)?;
                 let (least, most) = (least.saturating_sub(1), most.saturating_sub(1));
-                format!("{item} ({} {item}){{{least},{most}}}", quoted(separator))
+                match most {
+                    // The library knows no repetition that is none.
+                    0 => item,
+                    _ => format!("{item} ({} {item}){{{least},{most}}}", quoted(separator)),
+                }
             }
         })
     }

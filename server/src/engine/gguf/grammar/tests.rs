@@ -309,6 +309,13 @@ fn sequences_choices_and_repetitions() {
         least: 1,
         most: 2,
     };
+    let alone = Grammar::Repeat {
+        item: Box::new(Grammar::Text("x".into())),
+        separator: " ".into(),
+        least: 1,
+        most: 1,
+    };
+    judge.check(&alone, &["x"], &["", "x x"]);
     let either = Grammar::Choice(vec![calls, Grammar::Text("none \"at\" all".into())]);
     let one = "<call>\n{\"a\": 1}\n</call>";
     let two = format!("{one}\n{one}");

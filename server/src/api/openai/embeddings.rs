@@ -1,0 +1,266 @@
+//! POST `/v1/embeddings`: texts to vectors.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::record;
+use crate::api::body::Body;
+use crate::api::extension::Extension;
+use crate::api::find::Refusals;
+use crate::api::json::{Fields, FromJson, Mismatch};
+use crate::api::options::Options;
+use crate::api::session::{Purpose, Session};
+use crate::api::{App, Error};
+use crate::duration::KeepAlive;
+use crate::inference::Token;
+use crate::inference::encode::{Embed, Overflow};
+use crate::store::Parameters;
+
+/// The body.
+#[derive(Default)]
+pub struct EmbeddingRequest {
+    model: String,
+    inputs: Vec<Input>,
+    dimensions: Option<u32>,
+    encoding: Encoding,
+    keep_alive: Option<KeepAlive>,
+    parameters: Parameters,
+    truncate: bool,
+}
+
+/// `input`: a text, tokens, or a list of either.
+#[derive(Debug, Default)]
+struct Inputs(Vec<Input>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Input {
+    Text(String),
+    Tokens(Vec<Token>),
+}
+
+/// `encoding_format`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Encoding {
+    /// A list of numbers.
+    #[default]
+    Float,
+    /// 32-bit floats, little-endian, as base64: a quarter of the length.
+    Base64,
+}
+
+#[derive(Serialize)]
+struct EmbeddingList {
+    object: &'static str,
+    data: Vec<EmbeddingRecord>,
+    model: String,
+    usage: EmbeddingUsage,
+}
+
+#[derive(Serialize)]
+struct EmbeddingRecord {
+    object: &'static str,
+    embedding: Vector,
+    index: usize,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Vector {
+    Float(Vec<f32>),
+    Base64(String),
+}
+
+#[derive(Serialize)]
+struct EmbeddingUsage {
+    prompt_tokens: u32,
+    total_tokens: u32,
+}
+
+impl FromJson for EmbeddingRequest {
+    const GO_TYPE: &'static str = "EmbedRequest";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let mut fields = Fields::of(Self::GO_TYPE, value)?;
+        let Inputs(inputs) = fields.take("input")?;
+        if inputs.is_empty() {
+            return Err(Mismatch::Value("invalid input".into()));
+        }
+        let extension = Extension::take(&mut fields)?;
+        let dimensions: i64 = fields.take("dimensions")?;
+        Ok(Self {
+            model: fields.take("model")?,
+            inputs,
+            dimensions: u32::try_from(dimensions).ok().filter(|count| *count > 0),
+            encoding: fields.take("encoding_format")?,
+            keep_alive: extension.keep_alive,
+            parameters: extension.parameters,
+            truncate: extension.truncate,
+        })
+    }
+}
+
+impl FromJson for Inputs {
+    const GO_TYPE: &'static str = "any";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let invalid = || Mismatch::Value("invalid input type".into());
+        let tokens = |items: Vec<Value>| {
+            let token = |item: Value| Token::from_json(item).map_err(|_| invalid());
+            items.into_iter().map(token).collect::<Result<_, _>>()
+        };
+        let inputs = match value {
+            Value::String(text) => vec![Input::Text(text)],
+            Value::Array(items) if items.iter().any(Value::is_number) => {
+                vec![Input::Tokens(tokens(items)?)]
+            }
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::String(text) => Ok(Input::Text(text)),
+                    Value::Array(items) => tokens(items).map(Input::Tokens),
+                    _ => Err(invalid()),
+                })
+                .collect::<Result<_, _>>()?,
+            _ => return Err(invalid()),
+        };
+        Ok(Self(inputs))
+    }
+}
+
+impl FromJson for Encoding {
+    const GO_TYPE: &'static str = "string";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        let name = String::from_json(value)?;
+        match name.to_lowercase().as_str() {
+            "" | "float" => Ok(Self::Float),
+            "base64" => Ok(Self::Base64),
+            _ => Err(Mismatch::Value(format!(
+                "Invalid value for 'encoding_format' = {name}. Supported values: ['float', 'base64']."
+            ))),
+        }
+    }
+}
+
+/// Embeds the texts.
+pub async fn embeddings(
+    State(app): State<Arc<App>>,
+    Body(request): Body<EmbeddingRequest>,
+) -> Result<Response, Error> {
+    let model = app.find(&request.model, Refusals::PullFirst).await?;
+    let options = Options::over(&model.parameters, request.parameters)?;
+    let purpose = Purpose {
+        operation: "embed",
+        options: options.load_to_encode(),
+        keep_alive: request.keep_alive,
+    };
+    let mut session = Session::open(&app, &model, purpose).await?;
+    let texts = texts(&session, request.inputs).await;
+    let job = Embed {
+        inputs: session.checked(texts)?,
+        overflow: Overflow {
+            truncate: request.truncate,
+            max_tokens: Some(options.text_tokens(app.config.context)),
+        },
+        dimensions: request.dimensions,
+        normalize: true,
+    };
+    let embedded = session.embed(job).await?;
+    let vectors = embedded.vectors.into_iter().enumerate();
+    let prompt_tokens = embedded.usage.prompt_tokens;
+    Ok(record::json(&EmbeddingList {
+        object: "list",
+        data: vectors
+            .map(|(index, vector)| EmbeddingRecord {
+                object: "embedding",
+                embedding: Vector::of(vector, request.encoding),
+                index,
+            })
+            .collect(),
+        model: request.model,
+        usage: EmbeddingUsage {
+            prompt_tokens,
+            total_tokens: prompt_tokens,
+        },
+    }))
+}
+
+/// The inputs as texts: tokens are those of the model's own vocabulary.
+async fn texts(session: &Session, inputs: Vec<Input>) -> Result<Vec<String>, Error> {
+    let mut texts = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        texts.push(match input {
+            Input::Text(text) => text,
+            Input::Tokens(tokens) => session.lease.detokenize(tokens).await?,
+        });
+    }
+    Ok(texts)
+}
+
+impl Vector {
+    fn of(vector: Vec<f32>, encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::Float => Self::Float(vector),
+            Encoding::Base64 => {
+                let bytes: Vec<u8> = vector.iter().flat_map(|it| it.to_le_bytes()).collect();
+                Self::Base64(STANDARD.encode(bytes))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(body: Value) -> Result<EmbeddingRequest, String> {
+        EmbeddingRequest::from_json(body).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_input_is_a_text_or_tokens_or_several() {
+        let text = |text: &str| Input::Text(text.into());
+        let check = |input: Value, expected: &[Input]| {
+            let read = read(json!({"input": input})).unwrap();
+            assert_eq!(read.inputs, expected, "{input}");
+        };
+        check(json!("a"), &[text("a")]);
+        check(json!(""), &[text("")]);
+        check(json!(["a", ""]), &[text("a"), text("")]);
+        check(json!([1, 2]), &[Input::Tokens(vec![1, 2])]);
+        check(json!([[1], [2]]), &[1, 2].map(|it| Input::Tokens(vec![it])));
+    }
+
+    #[test]
+    fn nothing_and_nonsense_are_refused() {
+        let check = |body: Value, expected: &str| {
+            assert_eq!(read(body.clone()).err().unwrap(), expected, "{body}");
+        };
+        for nothing in [json!({}), json!({"input": null}), json!({"input": []})] {
+            check(nothing, "invalid input");
+        }
+        for nonsense in [json!(1), json!([{}]), json!([1, "a"])] {
+            check(json!({"input": nonsense}), "invalid input type");
+        }
+        check(
+            json!({"input": "a", "encoding_format": "int8"}),
+            "Invalid value for 'encoding_format' = int8. Supported values: ['float', 'base64'].",
+        );
+    }
+
+    #[test]
+    fn base64_holds_little_endian_floats() {
+        let Vector::Base64(text) = Vector::of(vec![1.0, -2.0], Encoding::Base64) else {
+            panic!("a text was asked for");
+        };
+        assert_eq!(text, "AACAPwAAAMA=");
+    }
+}

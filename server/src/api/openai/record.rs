@@ -1,0 +1,111 @@
+//! Fields that several replies share.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::api::Error;
+use crate::api::answer::Ending;
+use crate::api::sse::Sent;
+use crate::inference::generate::{Finish, Logprob, TokenLogprob};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What clients see of the configuration behind a reply.
+pub const FINGERPRINT: &str = "fp_ollama";
+
+/// What a reply took, in tokens.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Usage {
+    prompt_tokens: u32,
+    completion_tokens: u32,
+    total_tokens: u32,
+    prompt_tokens_details: PromptDetails,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct PromptDetails {
+    /// Tokens whose results were still in the cache.
+    cached_tokens: u32,
+}
+
+/// A token and its alternatives.
+#[derive(Debug, Serialize)]
+pub struct LogprobRecord {
+    #[serde(flatten)]
+    chosen: TokenRecord,
+    top_logprobs: Vec<TokenRecord>,
+}
+
+#[derive(Debug, Serialize)]
+struct TokenRecord {
+    /// Bytes that are no whole character are shown as U+FFFD here and as they are in `bytes`.
+    token: String,
+    logprob: f32,
+    bytes: Vec<u8>,
+}
+
+impl Usage {
+    /// Adds an answer. Its prompt counts only if it is the first answer to it.
+    pub fn add(&mut self, ending: &Ending, is_first_to_its_prompt: bool) {
+        let usage = &ending.usage;
+        if is_first_to_its_prompt {
+            self.prompt_tokens += usage.prompt_tokens;
+            self.prompt_tokens_details.cached_tokens += usage.cached_tokens;
+        }
+        self.completion_tokens += usage.generated_tokens;
+        self.total_tokens = self.prompt_tokens + self.completion_tokens;
+    }
+}
+
+impl From<TokenLogprob> for LogprobRecord {
+    fn from(logprob: TokenLogprob) -> Self {
+        Self {
+            chosen: logprob.chosen.into(),
+            top_logprobs: logprob.top.into_iter().map(TokenRecord::from).collect(),
+        }
+    }
+}
+
+impl From<Logprob> for TokenRecord {
+    fn from(logprob: Logprob) -> Self {
+        Self {
+            token: String::from_utf8_lossy(&logprob.bytes).into_owned(),
+            logprob: logprob.logprob,
+            bytes: logprob.bytes,
+        }
+    }
+}
+
+/// `finish_reason` of an answer that may have called tools.
+pub fn finish_reason(finish: Finish, has_called: bool) -> &'static str {
+    match finish {
+        Finish::Stop if has_called => "tool_calls",
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+    }
+}
+
+/// Now, in seconds since 1970.
+pub fn now() -> u64 {
+    seconds(SystemTime::now())
+}
+
+/// A point in time in seconds since 1970; what is before counts as 1970.
+pub fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// A reply.
+pub fn json(value: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(value).expect("replies have string keys and finite numbers");
+    (StatusCode::OK, [(header::CONTENT_TYPE, JSON)], body).into_response()
+}
+
+/// A failure in a stream.
+pub fn failure(error: &Error) -> Sent {
+    Sent::data(&super::error(error.status(), &error.refusal()))
+}

@@ -1,8 +1,11 @@
-//! Where a graph keeps its weights: the few fields of the ONNX format that name other files.
+//! Where a graph keeps its weights: the few fields of the ONNX format that hold them or name other files.
 //!
 //! A graph may keep tensors in other files, by names relative to its own folder. Models are stored under the digests of
 //! their files, so these names exist only in the model's description; [`relocate`] writes the true names into the graph.
 //! A name that the description does not know is refused, so a graph cannot make the runtime open any other file.
+//!
+//! Weights inside the graph are named likewise, as parts of the graph's own file: ONNX Runtime maps what lies in a file, and
+//! copies what it reads from a graph, so that it would hold them twice.
 //!
 //! Fields are those of `onnx.proto` (onnx/onnx 1.19); the encoding is that of Protocol Buffers:
 //! <https://protobuf.dev/programming-guides/encoding/>.
@@ -11,6 +14,18 @@ use crate::inference::Error;
 
 /// Subgraphs in subgraphs; real models have a handful of levels, at four messages a level.
 const MOST_DEPTH: u32 = 64;
+
+/// Fields of a tensor.
+const RAW_DATA: u64 = 9;
+const EXTERNAL_DATA: u64 = 13;
+const DATA_LOCATION: u64 = 14;
+
+/// What the last of them says of a tensor in another file.
+const EXTERNAL: u64 = 1;
+
+/// Weights from this size on are worth a mapping; what shapes are computed from is smaller, and stays where the runtime's
+/// analysis looks for it.
+const MAPPED_BYTES: usize = 4096;
 
 /// A message of the format through which the way to the tensors leads.
 #[derive(Clone, Copy)]
@@ -45,90 +60,127 @@ impl Message {
     }
 }
 
-/// Copies a serialised model, with every file name that its tensors give replaced by what `locate` makes of it. `None`
-/// if its tensors name no files.
+/// Copies a serialised model that is the whole content of the file `own`, with every file name that its tensors give
+/// replaced by what `locate` makes of it, and its larger weights replaced by their place in `own`. `None` if it has neither.
 ///
 /// # Errors
 /// [`Error::LoadFailed`] if this is no ONNX model, and what `locate` returns.
 pub(super) fn relocate(
     model: &[u8],
+    own: &str,
     locate: &mut dyn FnMut(&str) -> Result<String, Error>,
 ) -> Result<Option<Vec<u8>>, Error> {
-    // Weights inside the graph are not copied in vain: a first pass only looks for names.
-    let mut names = 0u32;
-    rewrite(Message::Model, model, 0, None, &mut |_| {
-        names += 1;
-        Ok(String::new())
-    })?;
-    if names == 0 {
-        return Ok(None);
-    }
-    let mut output = Vec::with_capacity(model.len());
-    rewrite(Message::Model, model, 0, Some(&mut output), locate)?;
-    Ok(Some(output))
+    let mut rewriting = Rewriting {
+        model,
+        own,
+        locate,
+        found: false,
+    };
+    let mut output = Vec::new();
+    rewriting.message(Message::Model, model, &mut output, Place::default())?;
+    Ok(rewriting.found.then_some(output))
 }
 
-fn rewrite(
-    message: Message,
-    mut input: &[u8],
+/// Where in the graph a message is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
     depth: u32,
-    mut output: Option<&mut Vec<u8>>,
-    locate: &mut dyn FnMut(&str) -> Result<String, Error>,
-) -> Result<(), Error> {
-    if depth > MOST_DEPTH {
-        return Err(malformed("is nested too deeply"));
-    }
-    if let Message::ExternalData = message {
-        return rewrite_external_data(input, output, locate);
-    }
-    while !input.is_empty() {
-        let whole = input;
-        let field = take_field(&mut input)?;
-        match (field.bytes, message.field(field.number)) {
-            (Some(bytes), Some(inner)) => match output.as_deref_mut() {
-                Some(output) => {
-                    let mut rewritten = Vec::with_capacity(bytes.len());
-                    rewrite(inner, bytes, depth + 1, Some(&mut rewritten), locate)?;
+    /// Whether it is within a node: the runtime wants the values of those there.
+    in_node: bool,
+}
+
+struct Rewriting<'a> {
+    model: &'a [u8],
+    own: &'a str,
+    locate: &'a mut dyn FnMut(&str) -> Result<String, Error>,
+    /// Whether anything was replaced.
+    found: bool,
+}
+
+impl Rewriting<'_> {
+    fn message(
+        &mut self,
+        message: Message,
+        mut input: &[u8],
+        output: &mut Vec<u8>,
+        place: Place,
+    ) -> Result<(), Error> {
+        if place.depth > MOST_DEPTH {
+            return Err(malformed("is nested too deeply"));
+        }
+        if let Message::ExternalData = message {
+            return self.external_data(input, output);
+        }
+        while !input.is_empty() {
+            let whole = input;
+            let field = take_field(&mut input)?;
+            match (field.bytes, message.field(field.number)) {
+                (Some(bytes), Some(inner)) => {
+                    let place = Place {
+                        depth: place.depth + 1,
+                        in_node: place.in_node || matches!(inner, Message::Node),
+                    };
+                    let mut rewritten = Vec::new();
+                    self.message(inner, bytes, &mut rewritten, place)?;
                     put_bytes(output, field.number, &rewritten);
                 }
-                None => rewrite(inner, bytes, depth + 1, None, locate)?,
-            },
-            _ => {
-                if let Some(output) = output.as_deref_mut() {
-                    output.extend_from_slice(&whole[..whole.len() - input.len()]);
+                (Some(bytes), None)
+                    if matches!(message, Message::Tensor)
+                        && field.number == RAW_DATA
+                        && bytes.len() >= MAPPED_BYTES
+                        && !place.in_node =>
+                {
+                    self.map(bytes, output);
                 }
+                _ => output.extend_from_slice(&whole[..whole.len() - input.len()]),
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Names the place of weights that lie in the graph's own file.
+    fn map(&mut self, weights: &[u8], output: &mut Vec<u8>) {
+        let offset = weights.as_ptr().addr() - self.model.as_ptr().addr();
+        for (key, value) in [
+            ("location", self.own.to_owned()),
+            ("offset", offset.to_string()),
+            ("length", weights.len().to_string()),
+        ] {
+            put_bytes(output, EXTERNAL_DATA, &entry(key.as_bytes(), value.as_bytes()));
+        }
+        put_varint(output, DATA_LOCATION << 3);
+        put_varint(output, EXTERNAL);
+        self.found = true;
+    }
+
+    /// An entry of a tensor's external data: a key (field 1) and its value (field 2).
+    fn external_data(&mut self, mut input: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
+        let (mut key, mut value) = (&[][..], &[][..]);
+        while !input.is_empty() {
+            let field = take_field(&mut input)?;
+            match (field.number, field.bytes) {
+                (1, Some(bytes)) => key = bytes,
+                (2, Some(bytes)) => value = bytes,
+                _ => {}
+            }
+        }
+        let located;
+        if key == b"location" {
+            let name = std::str::from_utf8(value).map_err(|_| malformed("has a bad file name"))?;
+            located = (self.locate)(name)?;
+            value = located.as_bytes();
+            self.found = true;
+        }
+        output.extend(entry(key, value));
+        Ok(())
+    }
 }
 
-/// An entry of a tensor's external data: a key (field 1) and its value (field 2).
-fn rewrite_external_data(
-    mut input: &[u8],
-    output: Option<&mut Vec<u8>>,
-    locate: &mut dyn FnMut(&str) -> Result<String, Error>,
-) -> Result<(), Error> {
-    let (mut key, mut value) = (&[][..], &[][..]);
-    while !input.is_empty() {
-        let field = take_field(&mut input)?;
-        match (field.number, field.bytes) {
-            (1, Some(bytes)) => key = bytes,
-            (2, Some(bytes)) => value = bytes,
-            _ => {}
-        }
-    }
-    let located;
-    if key == b"location" {
-        let name = std::str::from_utf8(value).map_err(|_| malformed("has a bad file name"))?;
-        located = locate(name)?;
-        value = located.as_bytes();
-    }
-    if let Some(output) = output {
-        put_bytes(output, 1, key);
-        put_bytes(output, 2, value);
-    }
-    Ok(())
+fn entry(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut entry = Vec::new();
+    put_bytes(&mut entry, 1, key);
+    put_bytes(&mut entry, 2, value);
+    entry
 }
 
 /// A field of a message; `bytes` if it is length-delimited, as messages and strings are.
@@ -297,7 +349,7 @@ pub(super) mod tests {
     #[test]
     fn a_name_is_replaced_at_every_level_and_nothing_else_changes() {
         for levels in [0, 1, 3] {
-            let relocated = relocate(&model("model.onnx_data", levels), &mut blob).unwrap();
+            let relocated = relocate(&model("model.onnx_data", levels), "own", &mut blob).unwrap();
             assert_eq!(
                 relocated,
                 Some(model(&blob("model.onnx_data").unwrap(), levels))
@@ -309,33 +361,51 @@ pub(super) mod tests {
     fn a_graph_that_names_no_files_is_left_alone() {
         let tensor = message(&[(8, b"weights"), (9, &[0; 64])]);
         let graph = message(&[(7, &message(&[(5, &tensor)]))]);
-        assert_eq!(relocate(&graph, &mut blob).unwrap(), None);
+        assert_eq!(relocate(&graph, "own", &mut blob).unwrap(), None);
+    }
+
+    #[test]
+    fn weights_are_replaced_by_their_place_except_in_nodes() {
+        let weights: Vec<u8> = (0..MAPPED_BYTES).map(|n| (n % 251) as u8).collect();
+        let tensor = message(&[(8, b"weights"), (9, &weights)]);
+        let constant = message(&[(4, b"Constant"), (5, &message(&[(1, b"value"), (5, &tensor)]))]);
+        let graph = message(&[(7, &message(&[(1, &constant), (5, &tensor)]))]);
+        let relocated = relocate(&graph, "own", &mut blob).unwrap().unwrap();
+        assert!(relocated.len() < graph.len() - MAPPED_BYTES / 2);
+        assert!(relocated.len() > MAPPED_BYTES);
+        let key = b"offset\x12";
+        let at = relocated.windows(key.len()).position(|bytes| bytes == key);
+        let at = at.unwrap() + key.len();
+        let length = usize::from(relocated[at]);
+        let offset = std::str::from_utf8(&relocated[at + 1..=at + length]).unwrap();
+        let offset: usize = offset.parse().unwrap();
+        assert_eq!(graph[offset..offset + MAPPED_BYTES], weights);
     }
 
     #[test]
     fn an_unknown_name_is_refused() {
         let mut refuse = |name: &str| Err(Error::LoadFailed(name.to_owned()));
         assert_eq!(
-            relocate(&model("../../etc/passwd", 0), &mut refuse),
+            relocate(&model("../../etc/passwd", 0), "own", &mut refuse),
             Err(Error::LoadFailed("../../etc/passwd".into()))
         );
     }
 
     #[test]
     fn endless_nesting_is_refused() {
-        assert!(relocate(&model("x", 100), &mut blob).is_err());
+        assert!(relocate(&model("x", 100), "own", &mut blob).is_err());
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = relocate(&bytes, &mut blob);
+            let _ = relocate(&bytes, "own", &mut blob);
         }
 
         #[test]
         fn no_cut_makes_it_panic(cut in 0usize..200) {
             let model = model("model.onnx_data", 2);
-            let _ = relocate(&model[..cut.min(model.len())], &mut blob);
+            let _ = relocate(&model[..cut.min(model.len())], "own", &mut blob);
         }
     }
 }

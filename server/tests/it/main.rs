@@ -26,6 +26,7 @@ mod scrape;
 mod server;
 mod structured;
 mod support;
+mod tei;
 mod tidy;
 mod tokens;
 mod vectors;

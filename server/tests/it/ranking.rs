@@ -115,7 +115,7 @@ async fn documents_are_ranked_in_the_shape_of_text_embeddings_inference() {
     assert_eq!(reply[0]["text"], GOOD);
     assert!(reply[0]["score"].as_f64().unwrap() > reply[1]["score"].as_f64().unwrap());
     let long = json!({"query": "How is it?", "texts": ["word ".repeat(2_000)]});
-    assert_eq!(server.post("/rerank", long.clone()).await.status, 400);
+    assert_eq!(server.post("/rerank", long.clone()).await.status, 413);
     let mut cut = long;
     cut["truncate"] = json!(true);
     assert_eq!(indices(&server.post("/rerank", cut).await.json()), [0]);

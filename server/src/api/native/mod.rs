@@ -6,6 +6,7 @@ mod inputs;
 mod metrics;
 mod rerank;
 mod score_model;
+mod tei;
 mod tokenize;
 
 use std::sync::Arc;
@@ -26,7 +27,10 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/v2/rerank", post(rerank::rerank))
         .route("/api/rerank", post(rerank::rerank))
         .layer(large_bodies())
+        .merge(tei::routes())
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
+        // As text-embeddings-inference and llama.cpp's server call it.
+        .route("/health", get(health::healthz))
         .route("/readyz", get(health::readyz))
 }

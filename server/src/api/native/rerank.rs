@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::score_model::{ScoreModel, Task};
+use super::tei::TeiError;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::{App, Error, reply};
 use crate::inference::encode::Rerank;
@@ -101,11 +102,17 @@ impl FromJson for Document {
     }
 }
 
-/// Ranks the texts.
-pub async fn rerank(
-    State(app): State<Arc<App>>,
-    Json(request): Json<RerankRequest>,
-) -> Result<Response, Error> {
+/// Ranks the texts. A failure is told in the shape of the server whose shape the request has.
+pub async fn rerank(State(app): State<Arc<App>>, Json(request): Json<RerankRequest>) -> Response {
+    let is_tei = request.texts.is_some();
+    match answer(&app, request).await {
+        Ok(response) => response,
+        Err(error) if is_tei => TeiError(error).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn answer(app: &App, request: RerankRequest) -> Result<Response, Error> {
     let bad = |text: &str| Error::BadRequest(text.to_owned());
     if request.query.is_empty() {
         return Err(bad("query is required"));
@@ -134,7 +141,7 @@ pub async fn rerank(
     } else {
         request.model
     };
-    let mut opened = model.open(&app, Task::Rerank).await?;
+    let mut opened = model.open(app, Task::Rerank).await?;
     let wants_texts = request.return_documents || request.return_text;
     let kept = wants_texts.then(|| documents.clone());
     let job = Rerank {

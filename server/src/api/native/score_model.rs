@@ -23,6 +23,8 @@ pub struct ScoreModel {
 /// What a model is wanted for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Task {
+    /// Vectors.
+    Embed,
     /// Labels of texts or pairs.
     Classify,
     /// Relevance of texts to a query.
@@ -43,6 +45,7 @@ impl Task {
     /// The operation as errors and metrics call it.
     fn as_str(self) -> &'static str {
         match self {
+            Self::Embed => "embed",
             Self::Classify => "classify",
             Self::Rerank => "rerank",
         }
@@ -51,6 +54,7 @@ impl Task {
     fn is_done_by(self, model: &Model) -> bool {
         let can = |capability| model.capabilities.contains(&capability);
         match self {
+            Self::Embed => can(Capability::Embedding),
             // A single label is a label too.
             Self::Classify => can(Capability::Classify) || can(Capability::Rerank),
             Self::Rerank => can(Capability::Rerank),

@@ -146,7 +146,11 @@ impl Rewriting<'_> {
             ("offset", offset.to_string()),
             ("length", weights.len().to_string()),
         ] {
-            put_bytes(output, EXTERNAL_DATA, &entry(key.as_bytes(), value.as_bytes()));
+            put_bytes(
+                output,
+                EXTERNAL_DATA,
+                &entry(key.as_bytes(), value.as_bytes()),
+            );
         }
         put_varint(output, DATA_LOCATION << 3);
         put_varint(output, EXTERNAL);
@@ -368,7 +372,10 @@ pub(super) mod tests {
     fn weights_are_replaced_by_their_place_except_in_nodes() {
         let weights: Vec<u8> = (0..MAPPED_BYTES).map(|n| (n % 251) as u8).collect();
         let tensor = message(&[(8, b"weights"), (9, &weights)]);
-        let constant = message(&[(4, b"Constant"), (5, &message(&[(1, b"value"), (5, &tensor)]))]);
+        let constant = message(&[
+            (4, b"Constant"),
+            (5, &message(&[(1, b"value"), (5, &tensor)])),
+        ]);
         let graph = message(&[(7, &message(&[(1, &constant), (5, &tensor)]))]);
         let relocated = relocate(&graph, "own", &mut blob).unwrap().unwrap();
         assert!(relocated.len() < graph.len() - MAPPED_BYTES / 2);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::prompter::{Prompter, Talk};
 use super::shape::Shape;
 use super::{App, Error};
-use crate::inference::generate::Constraint;
+use crate::inference::{self, generate::Constraint};
 use crate::models::Lease;
 use crate::prompt::{Expectations, Message, OutputParser, Think, Tool, Truncation};
 use crate::store::{self, Capability, Model};
@@ -63,7 +63,7 @@ impl Conversation {
     /// The prompt of the conversation; of as many of its newest messages as the context holds if it may be truncated.
     ///
     /// # Errors
-    /// When the model's template refuses the conversation.
+    /// When the model's template refuses the conversation, or its last message alone is too long.
     pub async fn prompt(
         self,
         app: &App,
@@ -246,6 +246,16 @@ async fn fit(prompter: &Prompter, talk: Talk<'_>, lease: &Lease) -> Result<(Stri
     let kept = Truncation::kept(talk.messages, search.start());
     let messages = kept.as_slice();
     let prompt = prompter.render(Talk { messages, ..talk })?;
+    if prompt.len() >= context && !prompter.template.may_be_cut() {
+        let tokens = lease.tokenize(prompt.clone(), true, true).await?.len();
+        if tokens >= context {
+            let count = |tokens| u32::try_from(tokens).unwrap_or(u32::MAX);
+            return Err(Error::Inference(inference::Error::PromptTooLong {
+                tokens: count(tokens),
+                limit: count(context.saturating_sub(1)),
+            }));
+        }
+    }
     Ok((prompt, talk.messages.len() - kept.len()))
 }
 

@@ -9,11 +9,11 @@ use crate::store::{Model, Name, Store, StoreError};
 /// The words in which an endpoint refuses a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Refusals {
-    /// 404 `model 'x' not found`, whatever is wrong with it.
+    /// 404 `model 'x' not found`, also for none at all; 400 `invalid model name` for what is no name.
     NotFound,
     /// 400 `model is required` or `invalid model name`, else 404 `model 'x' not found`.
     Required,
-    /// 404 `model 'x' not found` for what is no name, else 404 `model "x" not found, try pulling it first`.
+    /// 404 `model '' not found` for none at all, 400 `invalid model name`, else 404 `model "x" not found, try pulling it first`.
     PullFirst,
     /// 400 `model is required`, else 404 `model "x" not found, try pulling it first`.
     RequiredPullFirst,
@@ -55,14 +55,12 @@ fn find(store: &Store, typed: &str, refusals: Refusals) -> Result<Arc<Model>, Er
 impl Refusals {
     fn no_name(self, typed: &str) -> Error {
         match self {
+            _ if !typed.trim().is_empty() => Error::BadRequest("invalid model name".into()),
             Self::NotFound | Self::PullFirst => {
                 Error::NotFound(format!("model '{typed}' not found"))
             }
-            Self::Required | Self::RequiredPullFirst if typed.is_empty() => {
-                Error::BadRequest("model is required".into())
-            }
             Self::Required | Self::RequiredPullFirst => {
-                Error::BadRequest("invalid model name".into())
+                Error::BadRequest("model is required".into())
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Clients were written against Go's decoder, so it is followed: unknown fields are passed over, `null` is as good as
 //! absent, names match whatever their case, a field given twice counts as given last, and what follows the first JSON
-//! value is not looked at. Mistakes are reported in its words.
+//! value is not looked at. A body that is `null` is one without fields. Mistakes are reported in its words.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub enum Mismatch {
         found: &'static str,
         /// What it should be, as Go would call it.
         expected: &'static str,
-        /// The innermost structure around it; empty for the body itself.
+        /// The structure that the whole body is; empty for the body itself.
         structure: &'static str,
         /// The fields that lead to it; empty for the body itself.
         path: String,
@@ -101,11 +101,14 @@ pub fn parse<T: FromJson>(body: &[u8]) -> Result<T, Error> {
     if body.trim_ascii().is_empty() {
         return Err(Error::BadRequest("missing request body".into()));
     }
-    let value = serde_json::Deserializer::from_slice(body)
+    let value: Value = serde_json::Deserializer::from_slice(body)
         .into_iter()
         .next()
         .expect("a body that is not blank holds a value or a mistake")
         .map_err(|error| Error::BadRequest(syntax(body, &error)))?;
+    if value.is_null() {
+        return Ok(T::default());
+    }
     T::from_json(value).map_err(|mismatch| Error::BadRequest(mismatch.to_string()))
 }
 
@@ -230,9 +233,9 @@ impl Mismatch {
             structure, path, ..
         } = &mut self
         {
-            // Go names the innermost structure and the whole path.
+            // Go names the outermost structure and the whole path.
+            *structure = outer;
             if path.is_empty() {
-                *structure = outer;
                 name.clone_into(path);
             } else {
                 *path = format!("{name}.{path}");
@@ -253,7 +256,7 @@ impl std::fmt::Display for Mismatch {
                 ..
             } if path.is_empty() => write!(
                 formatter,
-                "json: cannot unmarshal {found} into Go value of type {expected}"
+                "json: cannot unmarshal {found} into Go value of type api.{expected}"
             ),
             Self::Type {
                 found,
@@ -443,7 +446,7 @@ mod tests {
         );
         check(
             "[]",
-            "json: cannot unmarshal array into Go value of type Outer",
+            "json: cannot unmarshal array into Go value of type api.Outer",
         );
         check(
             r#"{"model":1}"#,
@@ -451,7 +454,7 @@ mod tests {
         );
         check(
             r#"{"messages":[{"content":["x"]}]}"#,
-            "json: cannot unmarshal array into Go struct field Inner.messages.content of type string",
+            "json: cannot unmarshal array into Go struct field Outer.messages.content of type string",
         );
         check(
             r#"{"messages":[["x"]]}"#,

@@ -38,6 +38,16 @@ impl Template {
         })
     }
 
+    /// Whether a prompt that is too long even with its last message alone may lose its middle. With a template of the
+    /// model's own file Ollama refuses it instead.
+    #[must_use]
+    pub fn may_be_cut(&self) -> bool {
+        match self.language {
+            Language::Plain => true,
+            Language::Jinja(_) => false,
+        }
+    }
+
     /// What the template's text tells of the answers to expect.
     #[must_use]
     pub fn traits(&self) -> &Traits {

@@ -469,6 +469,21 @@ async fn a_reply_says_what_of_its_prompt_was_not_read() {
 }
 
 #[tokio::test]
+async fn a_message_that_fits_no_context_is_refused() {
+    let server = Server::start().await;
+    let long = "blue sky ".repeat(400);
+    let reply = server.post(
+        "/api/chat",
+        json!({
+            "model": "tiny", "messages": [{"role": "user", "content": long}], "options": {"num_ctx": 256},
+        }),
+    );
+    let (status, text) = reply.await.error();
+    assert_eq!(status, 400);
+    assert!(text.contains("longer than the context length"), "{text}");
+}
+
+#[tokio::test]
 async fn a_caller_who_leaves_frees_the_slot() {
     let server = Server::start_with([("OLLAMA_NUM_PARALLEL", "1")]).await;
     let endless = json!({

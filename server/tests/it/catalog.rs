@@ -195,6 +195,7 @@ async fn an_uploaded_file_becomes_a_model() {
         (show["system"].as_str(), show["license"].as_str()),
         (Some("Be long."), Some("Mine"))
     );
+    assert_eq!(show["details"]["parent_model"], "made:latest");
 }
 
 #[tokio::test]

@@ -80,8 +80,7 @@ async fn bad_input_gets_ollama_s_status_and_text() {
     let number =
         "json: cannot unmarshal number into Go struct field ChatRequest.model of type string";
     check("/api/chat", r#"{"model":1}"#, 400, number).await;
-    let array =
-        "json: cannot unmarshal array into Go struct field Message.messages.content of type string";
+    let array = "json: cannot unmarshal array into Go struct field ChatRequest.messages.content of type string";
     check(
         "/api/chat",
         r#"{"messages":[{"role":"user","content":[]}]}"#,
@@ -94,8 +93,8 @@ async fn bad_input_gets_ollama_s_status_and_text() {
     check(
         "/api/generate",
         r#"{"model":"a b"}"#,
-        404,
-        "model 'a b' not found",
+        400,
+        "invalid model name",
     )
     .await;
     check(

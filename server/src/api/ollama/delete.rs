@@ -34,6 +34,9 @@ pub async fn delete(
     Json(request): Json<DeleteRequest>,
 ) -> Result<StatusCode, Error> {
     let typed = request.model;
+    if typed.is_empty() {
+        return Err(Error::BadRequest("model is required".into()));
+    }
     let name: Name = ModelRef::parse(&typed)?
         .stored()
         .parse()

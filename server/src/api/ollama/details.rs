@@ -22,7 +22,7 @@ pub struct DetailsRecord {
 impl From<&Details> for DetailsRecord {
     fn from(details: &Details) -> Self {
         Self {
-            parent_model: String::new(),
+            parent_model: details.parent_model.clone(),
             format: details.format.clone(),
             family: details.family.clone(),
             families: details.families.clone(),
@@ -30,6 +30,25 @@ impl From<&Details> for DetailsRecord {
             quantization_level: details.quantization_level.clone(),
             context_length: details.context_length,
             embedding_length: details.embedding_length,
+        }
+    }
+}
+
+impl DetailsRecord {
+    /// As `/api/show` tells it, which has the lengths in the metadata.
+    pub fn shown(details: &Details) -> Self {
+        Self {
+            context_length: None,
+            embedding_length: None,
+            ..Self::from(details)
+        }
+    }
+
+    /// As `/api/ps` tells it, where it does not matter what the model came from.
+    pub fn loaded(details: &Details) -> Self {
+        Self {
+            parent_model: String::new(),
+            ..Self::shown(details)
         }
     }
 }

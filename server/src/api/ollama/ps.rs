@@ -54,7 +54,7 @@ impl Process {
             model: loaded.name.to_string(),
             size: loaded.size_bytes,
             digest: loaded.model.id.hex(),
-            details: DetailsRecord::from(&loaded.model.details),
+            details: DetailsRecord::loaded(&loaded.model.details),
             expires_at: time::expiry(loaded.expires_at, loaded.forever),
             size_vram: 0,
             context_length: loaded.context,

@@ -147,7 +147,7 @@ impl Show {
                 .clone()
                 .or_else(|| model.template.clone()),
             system,
-            details: DetailsRecord::from(&model.details),
+            details: DetailsRecord::shown(&model.details),
             messages: model.messages.clone(),
             remote_model: model.config.remote_model.clone(),
             remote_host: model.config.remote_host.clone(),

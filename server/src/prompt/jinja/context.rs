@@ -19,6 +19,8 @@ pub(super) struct Wishes {
     arguments_as_text: bool,
     /// What the system says stands in front of what the user says first.
     system_in_user: bool,
+    /// The role that OpenAI put in the system's place has a name of its own.
+    developer: bool,
 }
 
 impl Wishes {
@@ -27,6 +29,7 @@ impl Wishes {
         Self {
             image_parts: source.contains("image"),
             short_ids: source.contains("length != 9"),
+            developer: source.contains("developer"),
             ..Self::default()
         }
     }
@@ -118,8 +121,12 @@ fn of_tool(tool: &Tool) -> Value {
 
 /// Absent fields are left out rather than empty: templates ask whether a key is there.
 fn of_message(message: &Message, index: usize, ids: &Ids, wishes: &Wishes) -> Value {
+    let role = match message.role.as_str() {
+        "developer" if !wishes.developer => "system",
+        role => role,
+    };
     let mut fields = vec![
-        ("role", Value::from(message.role.as_str())),
+        ("role", Value::from(role)),
         ("content", of_content(message, wishes)),
     ];
     if !message.thinking.is_empty() {

@@ -117,6 +117,21 @@ fn prompts_are_those_of_transformers() {
 }
 
 #[test]
+fn a_developer_is_the_system_where_a_template_knows_none() {
+    let role_in = |source| {
+        let mut messages = user("x");
+        messages[0].role = "developer".into();
+        let template = Template::parse(source).unwrap();
+        template.render(&conversation(&messages, &[])).unwrap()
+    };
+    assert_eq!(role_in("{{ messages[0].role }}"), "system");
+    assert_eq!(
+        role_in("{# developer #}{{ messages[0].role }}"),
+        "developer"
+    );
+}
+
+#[test]
 fn a_template_that_is_none_is_told_where() {
     let Err(PromptError::Parse(words)) = Template::parse("a\n{% if %}") else {
         panic!("it parsed");

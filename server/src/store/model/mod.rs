@@ -108,6 +108,8 @@ pub struct Message {
 /// What `/api/tags` and `/api/show` say in `details`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Details {
+    /// The model whose weights these are, if it was made from another; empty otherwise.
+    pub parent_model: String,
     /// `gguf`, `onnx` or `safetensors`.
     pub format: String,
     /// The architecture.
@@ -203,7 +205,11 @@ impl Resolver<'_> {
         let config = self.store.read_config(&self.entry.manifest.config)?;
         let template = self.last_text(LayerKind::Template)?;
         let weights = self.weights()?;
+        let parent = self
+            .last(LayerKind::Model)
+            .and_then(|layer| layer.from.clone());
         let mut details = Details {
+            parent_model: parent.unwrap_or_default(),
             format: config.model_format.clone(),
             family: config.model_family.clone(),
             families: config.model_families.clone(),

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients clean
+.PHONY: serve test build setup lint smoke clients differential clean
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -27,12 +27,16 @@ smoke: build            ## Start the server, ask it, measure it with loadgen, st
 
 URL ?= http://127.0.0.1:11434
 
-clients:                ## Run Ollama's own Python and JavaScript clients against a running server (URL=...)
+clients:                ## Run the client programs of others against a running server (URL=...)
 	python3 -m venv .tools/clients
 	.tools/clients/bin/pip install --quiet --requirement server/tests/clients/requirements.txt
-	.tools/clients/bin/python server/tests/clients/check.py $(URL)
-	npm --prefix server/tests/clients ci --silent
-	node server/tests/clients/check.mjs $(URL)
+	npm --prefix server/tests/clients/javascript ci --silent
+	.tools/clients/bin/python server/tests/clients/run.py $(URL)
+
+OLLAMA ?= http://127.0.0.1:11435
+
+differential:           ## Ask a running Ollama and a running Chaski the same and compare (OLLAMA=... URL=... EMBEDDER=...)
+	python3 server/tests/differential compare $(OLLAMA) $(URL) --embedder $(EMBEDDER)
 
 clean:
 	$(CARGO) clean

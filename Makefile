@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients differential clean
+.PHONY: serve test build setup lint smoke clients differential registry-check clean
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -37,6 +37,12 @@ OLLAMA ?= http://127.0.0.1:11435
 
 differential:           ## Ask a running Ollama and a running Chaski the same and compare (OLLAMA=... URL=... EMBEDDER=...)
 	python3 server/tests/differential compare $(OLLAMA) $(URL) --embedder $(EMBEDDER)
+
+KILLS ?= 20
+
+registry-check: build   ## Pull and push against Debian's docker-registry, and a pull whose server is killed KILLS times
+	@command -v docker-registry >/dev/null || apt-get install --yes --no-install-recommends docker-registry
+	python3 server/tests/registry/check.py target/release/chaski --kills $(KILLS) $(if $(OLLAMA),--ollama $(OLLAMA))
 
 clean:
 	$(CARGO) clean

@@ -85,6 +85,16 @@ impl Client {
         self.read(response).await
     }
 
+    /// POST without a body, answered by a JSON value whatever the status is.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or answers with something else.
+    pub async fn post_any<R: DeserializeOwned>(&self, path: &str) -> Result<R, Error> {
+        let request = self.request(Method::POST, path);
+        let response = request.send().await.map_err(|error| self.unsent(&error))?;
+        self.read(response).await
+    }
+
     /// A request whose reply has nothing in it.
     ///
     /// # Errors
@@ -152,17 +162,19 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
-        let response = request.send().await.map_err(|error| {
-            if error.is_connect() {
-                Error::NoServer(self.base.clone())
-            } else {
-                lost(&error)
-            }
-        })?;
+        let response = request.send().await.map_err(|error| self.unsent(&error))?;
         if response.status().is_success() {
             Ok(response)
         } else {
             Err(refusal(response).await)
+        }
+    }
+
+    fn unsent(&self, error: &reqwest::Error) -> Error {
+        if error.is_connect() {
+            Error::NoServer(self.base.clone())
+        } else {
+            lost(error)
         }
     }
 

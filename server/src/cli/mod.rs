@@ -1,6 +1,7 @@
 //! The command line: one file per command. `serve` and `worker` are the product itself; the others are clients that
 //! speak to a server over HTTP, as any other client does, at `OLLAMA_HOST`.
 
+mod account;
 mod client;
 mod console;
 mod copy;
@@ -75,6 +76,12 @@ enum ClientCommand {
     Pull(transfer::Args),
     /// Push a model to a registry
     Push(transfer::Args),
+    /// Tell how this machine is known to ollama.com
+    #[command(name = "signin", alias = "login")]
+    SignIn,
+    /// Sign out from ollama.com
+    #[command(name = "signout", alias = "logout")]
+    SignOut,
 }
 
 /// Runs the program.
@@ -125,6 +132,8 @@ impl ClientCommand {
             Self::Remove(args) => remove::run(args, client, console).await,
             Self::Pull(args) => transfer::pull(args, client, console).await,
             Self::Push(args) => transfer::push(args, client, console).await,
+            Self::SignIn => account::sign_in(client, console).await,
+            Self::SignOut => account::sign_out(console),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Default for Limits {
             settle: Duration::from_secs(10 * 60),
             min_part_bytes: 100_000_000,
             max_part_bytes: 1_000_000_000,
-            chunk_bytes: 8 << 20,
+            chunk_bytes: 4 << 20,
             tick: Duration::from_millis(60),
         }
     }

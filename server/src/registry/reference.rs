@@ -36,15 +36,6 @@ impl Reference {
         HUB_HOSTS.iter().any(|hub| host.eq_ignore_ascii_case(hub))
     }
 
-    /// The same under a name that the store spells so.
-    #[must_use]
-    pub fn named(&self, name: Name) -> Self {
-        Self {
-            name,
-            is_plain: self.is_plain,
-        }
-    }
-
     /// The registry's URL.
     ///
     /// Plain HTTP is spoken with this machine, and with others only if the caller insists: then, as Ollama has it, even if
@@ -80,6 +71,16 @@ impl Reference {
             path: format!("{}/{}", self.name.namespace(), self.name.model()),
             tag: self.name.tag().to_owned(),
         })
+    }
+}
+
+impl From<Name> for Reference {
+    /// The model of that name, over TLS.
+    fn from(name: Name) -> Self {
+        Self {
+            name,
+            is_plain: false,
+        }
     }
 }
 

@@ -292,9 +292,16 @@ async fn every_field_is_read_or_refused_in_ollamas_words() {
     let body =
         json!({"model": "far", "from": "big:70b", "remote_host": "elsewhere", "stream": false});
     server.post("/api/create", body).await.json();
-    let shown = show(&server, "far").await;
-    assert_eq!(shown["remote_host"], "http://elsewhere:11434");
-    assert_eq!(shown["remote_model"], "big:70b");
+    // A server of local models knows where it runs and tells no more of it.
+    let tags = server.get("/api/tags").await.json();
+    let models = tags["models"].as_array().unwrap();
+    let far = models.iter().find(|model| model["name"] == "far:latest");
+    let far = far.unwrap();
+    assert_eq!(far["remote_host"], "http://elsewhere:11434");
+    assert_eq!(far["remote_model"], "big:70b");
+    let refused = server.post("/api/show", json!({"model": "far"})).await;
+    let details = "ollama cloud is disabled: remote model details are unavailable";
+    assert_eq!(refused.error(), (403, details.to_owned()));
     let body = json!({
         "model": "told", "from": "tiny", "stream": false, "license": ["MIT", "Apache"], "requires": "0.9.0",
         "messages": [{"role": "USER", "content": "Hi"}], "info": {"parameter_size": "3M"}, "renderer": "qwen3",

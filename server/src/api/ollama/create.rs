@@ -6,16 +6,18 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use futures::{StreamExt, future, stream};
+use futures::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::base;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::reference::{CloudUse, ModelRef};
 use crate::api::{App, Error, reply};
-use crate::making::MakingError;
+use crate::registry;
 use crate::store::{
     CreateModel, Digest, Message, Name, Parameters, Progress, RelativeName, StoreError,
 };
@@ -55,7 +57,7 @@ struct MessageField(Message);
 struct Status {
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    digest: Option<&'static str>,
+    digest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,8 +66,8 @@ struct Status {
 
 /// What making the model tells: progress, then how it ended.
 enum Told {
-    Progress(Progress),
-    Ended(Result<Digest, MakingError>),
+    Progress(Status),
+    Ended(Result<Digest, Error>),
 }
 
 impl FromJson for CreateRequest {
@@ -141,33 +143,30 @@ pub async fn create(
     let request = request.meant()?;
     let (sender, mut told) = mpsc::channel(MAX_WAITING_LINES + 1);
     let progress = sender.clone();
-    let tell = Arc::new(move |line| {
+    let tell = move |line| {
         // One place is left for the end, and a line that nobody waits for may be lost.
         if progress.capacity() > 1 {
             let _ = progress.try_send(Told::Progress(line));
         }
-    });
-    let making = app.making.clone();
+    };
     let work = Work(tokio::spawn(async move {
-        let result = making.create(request, tell).await;
+        let result = make(&app, request, tell).await;
         let _ = sender.try_send(Told::Ended(result));
     }));
     // Whatever is refused before anything has happened has an honest status.
     let first = told.recv().await;
     if let Some(Told::Ended(Err(error))) = first {
-        return Err(error.into());
+        return Err(error);
     }
     let lines = stream::iter(first)
         .chain(ReceiverStream::new(told))
-        .filter_map(move |told| {
+        .map(move |told| {
             let _while_heard = &work;
-            future::ready(match told {
-                // Told once it is true, below.
-                Told::Progress(Progress::Success) => None,
-                Told::Progress(progress) => Some(Ok(Status::of(progress))),
-                Told::Ended(Ok(_)) => Some(Ok(Status::of(Progress::Success))),
-                Told::Ended(Err(error)) => Some(Err(error.into())),
-            })
+            match told {
+                Told::Progress(status) => Ok(status),
+                Told::Ended(Ok(_)) => Ok(Status::of(Progress::Success)),
+                Told::Ended(Err(error)) => Err(error),
+            }
         });
     if is_streaming {
         return Ok(reply::ndjson(lines));
@@ -176,6 +175,29 @@ pub async fn create(
     let panicked = || Error::Failed("the work on the model ended unexpectedly".into());
     let last = last.ok_or_else(panicked)??;
     Ok(reply::json(StatusCode::OK, &last))
+}
+
+/// Makes the model, of one that may have to be pulled first.
+async fn make(
+    app: &App,
+    request: CreateModel,
+    tell: impl Fn(Status) + Clone + Send + Sync + 'static,
+) -> Result<Digest, Error> {
+    // What runs on another host is not fetched from it.
+    let base = request
+        .from
+        .clone()
+        .filter(|_| request.remote_host.is_none());
+    if let Some(base) = base {
+        base::fetch(app, base, |progress| tell(Status::of_pull(&progress))).await?;
+    }
+    let told = Arc::new(move |progress| {
+        // That it has succeeded is told once it is true.
+        if progress != Progress::Success {
+            tell(Status::of(progress));
+        }
+    });
+    Ok(app.making.create(request, told).await?)
 }
 
 impl CreateRequest {
@@ -198,7 +220,13 @@ impl CreateRequest {
             .map(|host| super::remote::url(&host))
             .transpose()?;
         meant.info = super::create_info::info(&self.info)?;
+        let is_remote = meant.remote_host.is_some();
         meant.from = optional(self.from)
+            .map(|from| match ModelRef::parse(&from)? {
+                reference if is_remote => Ok(reference.base),
+                reference => reference.local(CloudUse::Inference),
+            })
+            .transpose()?
             .map(|from| from.parse::<Name>())
             .transpose()?;
         // An empty list of files is a list of files of no known type.
@@ -255,6 +283,16 @@ fn licenses(license: Value) -> Result<Vec<String>, Error> {
 }
 
 impl Status {
+    fn of_pull(progress: &registry::Progress) -> Self {
+        let moved = progress.moved();
+        Self {
+            status: progress.to_string(),
+            digest: moved.map(|moved| moved.digest.to_string()),
+            total: moved.map(|moved| moved.total),
+            completed: moved.map(|moved| moved.completed),
+        }
+    }
+
     fn of(progress: Progress) -> Self {
         let amounts = match progress {
             Progress::Quantizing {
@@ -265,7 +303,7 @@ impl Status {
         };
         Self {
             status: progress.to_string(),
-            digest: amounts.map(|_| NO_DIGEST),
+            digest: amounts.map(|_| NO_DIGEST.to_owned()),
             total: amounts.map(|(_, total)| total),
             completed: amounts.map(|(completed, _)| completed),
         }

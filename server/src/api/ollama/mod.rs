@@ -4,6 +4,7 @@
 //! in [`record`] (fields of replies).
 
 mod account;
+mod base;
 mod blobs;
 mod chat;
 mod common;

@@ -19,7 +19,7 @@ use super::reference::Repository;
 use super::session::{Ask, Session};
 use super::transfer::Teller;
 use super::{Error, Progress, Request, Shared, pull};
-use crate::store::{CreateModel, Digest, RelativeName};
+use crate::store::{self, CreateModel, Digest, RelativeName};
 
 /// A tokenizer's vocabulary in JSON may be kept outside of LFS.
 const MAX_SMALL_FILE_BYTES: u64 = 64 << 20;
@@ -144,11 +144,17 @@ async fn fetch_small(
 async fn make(shared: &Arc<Shared>, create: CreateModel, teller: &Teller) -> Result<(), Error> {
     let told = with(&shared.store, move |store| {
         let mut told = Vec::new();
-        store.create(&create, &mut |progress| told.push(progress.to_string()))?;
+        store.create(&create, &mut |progress| told.push(progress))?;
         Ok(told)
     });
-    for status in told.await? {
-        teller.tell(Progress::Creating(status)).await?;
+    for progress in told.await? {
+        teller
+            .tell(match progress {
+                store::Progress::WritingManifest => Progress::WritingManifest,
+                store::Progress::Success => Progress::Success,
+                other => Progress::Creating(other.to_string()),
+            })
+            .await?;
     }
     Ok(())
 }

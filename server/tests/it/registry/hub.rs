@@ -119,6 +119,34 @@ async fn the_model_can_be_used() {
 }
 
 #[tokio::test]
+async fn a_model_can_be_made_of_one_that_is_there() {
+    let hub = hub(|_| {}).await;
+    let server = Server::start_with([("HF_ENDPOINT", &hub.url(""))]).await;
+    let request = json!({"model": "mine", "from": "hf.co/someone/Embed.v1", "license": "MIT"});
+    let lines = server.post("/api/create", request).await.lines();
+    assert_eq!(lines[0]["status"], "pulling manifest");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["total"].as_u64() > Some(2_000_000))
+    );
+    let ends = lines
+        .iter()
+        .filter(|line| line["status"] == "success")
+        .count();
+    assert!(
+        ends == 1 && lines.last().unwrap()["status"] == "success",
+        "{lines:?}"
+    );
+    let embedded = |model| server.post("/api/embed", json!({"model": model, "input": "a text"}));
+    let (ours, shipped) = (
+        embedded("mine").await.json(),
+        embedded("tiny-embed").await.json(),
+    );
+    assert_eq!(ours["embeddings"], shipped["embeddings"]);
+}
+
+#[tokio::test]
 async fn files_that_are_not_what_the_hub_tells_make_no_model() {
     let other_digest = hub(|listing| {
         for sibling in listing["siblings"].as_array_mut().unwrap() {

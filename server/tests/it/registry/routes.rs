@@ -160,6 +160,27 @@ async fn a_model_goes_to_a_registry_and_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_model_is_not_made_of_what_cannot_be_pulled() {
+    let registry = Scripted::start().await;
+    let server = Server::start().await;
+    let base = format!("{}/me/base", registry.address);
+    let request = json!({"model": "derived", "from": base, "system": "Be brief."});
+    let lines = server.post("/api/create", request.clone()).await.lines();
+    assert_eq!(lines[0], json!({"status": "pulling manifest"}));
+    let error = lines[1]["error"].as_str().unwrap();
+    // Over TLS, which the scripted registry does not speak.
+    assert!(
+        error.starts_with("pull model manifest: Get \"https://"),
+        "{error}"
+    );
+    let reply = server
+        .post("/api/create", json!({"model": "x", "from": "big:cloud"}))
+        .await;
+    let inference = "ollama cloud is disabled: remote model is unavailable";
+    assert_eq!(reply.error(), refusal(403, inference));
+}
+
+#[tokio::test]
 async fn models_of_the_cloud_are_refused_wherever_they_are_named() {
     let server = Server::start().await;
     let inference = "ollama cloud is disabled: remote model is unavailable";

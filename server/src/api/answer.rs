@@ -84,6 +84,9 @@ impl Answer {
         parser: Option<OutputParser>,
     ) -> Result<Self, Error> {
         job.overflow.truncate &= session.may_cut;
+        if let Some(parser) = &parser {
+            job.visible = parser.marks().to_vec();
+        }
         let admitted = session.lease.generate(job).await;
         let (admitted, generation) = session.checked(admitted)?;
         let cut = Cut {

@@ -83,6 +83,7 @@ impl Manner {
                 max_tokens: options.max_tokens(context),
                 overflow: options.overflow(self.truncate, self.shift),
                 logprobs: self.logprobs,
+                visible: Vec::new(),
                 constraint: constraint.cloned().map(Box::new),
                 logit_bias: self.logit_bias.clone(),
             }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{App, Error};
+use crate::prompt::families::{self, gemma4};
 use crate::prompt::{Conversation, Message, PromptError, Template, Think, Tool};
 use crate::store::gguf::{Arrays, Gguf, Value};
 use crate::store::{Digest, Model, Store, Weights};
@@ -72,6 +73,7 @@ impl Prompters {
 impl Prompter {
     fn of(store: &Store, model: &Model) -> Result<Self, Error> {
         let template = match (&model.chat_template, &model.template) {
+            _ if !model.config.renderer.is_empty() => Template::renderer(renderer(model)?),
             (Some(jinja), _) => Template::jinja(jinja)?,
             (None, Some(go)) if go.trim() != GO_PLAIN => {
                 return Err(Error::NotImplemented(format!(
@@ -80,6 +82,10 @@ impl Prompter {
                 )));
             }
             (None, _) => Template::plain(),
+        };
+        let template = match families::parser(&model.config.parser) {
+            Some(parser) => template.with_traits(parser.traits()),
+            None => template,
         };
         let (bos_token, eos_token) = match &model.weights {
             Weights::Gguf { model, .. } => {
@@ -100,7 +106,11 @@ impl Prompter {
     /// When the template refuses the conversation.
     pub fn render(&self, talk: Talk<'_>) -> Result<String, PromptError> {
         let (messages, begun) = match talk.messages.split_last() {
-            Some((last, before)) if last.role == "assistant" && last.tool_calls.is_empty() => {
+            Some((last, before))
+                if last.role == "assistant"
+                    && last.tool_calls.is_empty()
+                    && !self.template.continues_answers() =>
+            {
                 (before, last.content.as_str())
             }
             _ => (talk.messages, ""),
@@ -114,9 +124,21 @@ impl Prompter {
             eos_token: &self.eos_token,
             now: jiff::Zoned::now(),
         })?;
-        prompt.push_str(begun);
+        if !begun.is_empty() {
+            prompt.push_str(self.template.traits().answer_prefix());
+            prompt.push_str(begun);
+        }
         Ok(prompt)
     }
+}
+
+/// The way of writing prompts that a model names.
+fn renderer(model: &Model) -> Result<&'static families::Renderer, Error> {
+    let name = match model.config.renderer.as_str() {
+        "gemma4" => gemma4::resolve(&model.name.to_string(), &model.config.model_type),
+        name => name,
+    };
+    families::renderer(name).ok_or_else(|| Error::Failed(format!("unknown renderer {name:?}")))
 }
 
 /// The texts of the tokens that begin and end a sequence; empty where the vocabulary has none.

@@ -59,6 +59,14 @@ pub enum Think {
     Level(Effort),
 }
 
+impl Think {
+    /// Whether it was asked for.
+    #[must_use]
+    pub fn is_wanted(self) -> bool {
+        matches!(self, Self::On | Self::Level(_))
+    }
+}
+
 /// How much a model is to think.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Effort {

@@ -4,10 +4,12 @@
 //! `String`, and an answer arrives as pieces of text. JSON appears only as the values that tools and their arguments
 //! are made of, because templates print them.
 //!
-//! A further way of writing prompts is one more variant of [`Template`]; a further way of writing tool calls is one more
-//! file in `parse/`.
+//! A further template language is one more variant of [`Template`]; a further model family, with its way of writing
+//! prompts and tool calls, is one more file in `families/`.
 
+mod call_syntax;
 mod error;
+pub mod families;
 mod jinja;
 mod message;
 mod parse;
@@ -16,6 +18,7 @@ mod template;
 mod traits;
 mod truncate;
 
+pub use call_syntax::{Arguments, CallSyntax};
 pub use error::PromptError;
 pub use message::{Conversation, Effort, Message, Think, Tool, ToolCall};
 pub use parse::{Expectations, OutputParser, Part};

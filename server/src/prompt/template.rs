@@ -1,5 +1,6 @@
 //! A model's way of writing prompts, whichever language it is written in.
 
+use super::families::Renderer;
 use super::{Conversation, PromptError, Traits, jinja, plain};
 
 /// Turns conversations into prompts the way one model wants them.
@@ -15,6 +16,8 @@ enum Language {
     Plain,
     /// The Jinja template of the model's own files. Boxed because it owns a whole environment.
     Jinja(Box<jinja::Template>),
+    /// Part of the program, and named by the model.
+    Renderer(&'static Renderer),
 }
 
 impl Template {
@@ -43,9 +46,30 @@ impl Template {
     #[must_use]
     pub fn may_be_cut(&self) -> bool {
         match self.language {
-            Language::Plain => true,
+            Language::Plain | Language::Renderer(_) => true,
             Language::Jinja(_) => false,
         }
+    }
+
+    /// The way of writing prompts that a model names.
+    #[must_use]
+    pub fn renderer(renderer: &'static Renderer) -> Self {
+        Self {
+            language: Language::Renderer(renderer),
+            traits: Traits::default(),
+        }
+    }
+
+    /// The same template for answers that are read another way.
+    #[must_use]
+    pub fn with_traits(self, traits: Traits) -> Self {
+        Self { traits, ..self }
+    }
+
+    /// Whether a last message of the assistant is left open, so that the model goes on with it. Others would end it.
+    #[must_use]
+    pub fn continues_answers(&self) -> bool {
+        matches!(self.language, Language::Renderer(_))
     }
 
     /// What the template's text tells of the answers to expect.
@@ -63,6 +87,7 @@ impl Template {
         match &self.language {
             Language::Plain => Ok(plain::render(conversation.messages)),
             Language::Jinja(template) => template.render(conversation),
+            Language::Renderer(renderer) => (renderer.render)(conversation),
         }
     }
 }

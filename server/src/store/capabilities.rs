@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::gguf::{Gguf, Value};
+use crate::prompt::families;
 
 /// Something a model can do; the text is what `/api/show` says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,6 +139,22 @@ pub(super) fn embeds_raw(gguf: &Gguf) -> bool {
             "nomic-bert" | "nomic-bert-moe" => !normalizes(false),
             _ => false,
         }
+}
+
+/// What the parser that a model names can read, it can write.
+pub(super) fn add_of_parser(capabilities: &mut Vec<Capability>, parser: &str) {
+    let Some(parser) = families::parser(parser) else {
+        return;
+    };
+    let abilities = [
+        (Capability::Tools, parser.tools),
+        (Capability::Thinking, parser.thinking),
+    ];
+    for (capability, is_able) in abilities {
+        if is_able && !capabilities.contains(&capability) {
+            capabilities.push(capability);
+        }
+    }
 }
 
 fn has_thinking_tags(template: &str) -> bool {

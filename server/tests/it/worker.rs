@@ -300,6 +300,7 @@ fn job(prompt: &str) -> Generate {
             keep: 4,
         },
         logprobs: None,
+        visible: Vec::new(),
         constraint: None,
         logit_bias: Vec::new(),
     }

@@ -126,6 +126,7 @@ impl Common {
             max_tokens: options.max_tokens(session.lease.facts().context),
             overflow: options.overflow(self.truncate, self.shift),
             logprobs: self.logprobs()?,
+            visible: Vec::new(),
             constraint,
             logit_bias: Vec::new(),
         })

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::inference::generate::Grammar;
-use crate::prompt::{Tool, ToolFormat};
+use crate::prompt::{Arguments, CallSyntax, Tool, ToolFormat};
 
 /// Most calls in one answer that is forced to have some: a model that knows no end must not write calls for ever.
 const MAX_CALLS: u32 = 32;
@@ -34,6 +34,37 @@ pub(super) fn grammar(format: Option<ToolFormat>, tools: &[&Tool], one_call: boo
         // These models call one tool at a time.
         Some(ToolFormat::Llama) => object(tools, "parameters"),
         Some(ToolFormat::Bare) | None => object(tools, "arguments"),
+        Some(other) => described(other.call_syntax(), tools, most),
+    }
+}
+
+/// Calls by the description of their format. Arguments in a notation of a family's own are left to the model, which
+/// then is past everything that could go wrong.
+fn described(syntax: CallSyntax, tools: &[&Tool], most: u32) -> Grammar {
+    let head = |tool: &Tool| Grammar::Text([syntax.open, &tool.name, syntax.middle].concat());
+    let calls = tools.iter().map(|tool| {
+        Grammar::Sequence(match syntax.arguments {
+            Arguments::Json => vec![
+                head(tool),
+                Grammar::JsonSchema(arguments(&tool.parameters)),
+                Grammar::Text(syntax.close.into()),
+            ],
+            Arguments::Own => vec![head(tool), Grammar::Regex("(?s:.*)".into())],
+        })
+    });
+    let call = Grammar::Choice(calls.collect());
+    match (syntax.arguments, syntax.separator) {
+        (Arguments::Own, _) => Grammar::Sequence(vec![Grammar::Text(syntax.before.into()), call]),
+        (Arguments::Json, None) => surrounded(syntax.before, call, syntax.after),
+        (Arguments::Json, Some(separator)) => {
+            let calls = Grammar::Repeat {
+                item: Box::new(call),
+                separator: separator.into(),
+                least: 1,
+                most,
+            };
+            surrounded(syntax.before, calls, syntax.after)
+        }
     }
 }
 

@@ -20,7 +20,11 @@ fn traits(tools: Option<ToolFormat>) -> Traits {
         open: "<think>".into(),
         close: "</think>".into(),
     });
-    Traits { thinking, tools }
+    Traits {
+        thinking,
+        tools,
+        ..Traits::default()
+    }
 }
 
 fn constraint(shape: &Shape, format: ToolFormat, tools: &[Tool]) -> Option<Grammar> {

@@ -169,12 +169,11 @@ impl Engine {
     /// The answer to what the cache holds, last token first.
     fn answer(&self, cache: &[Token]) -> Vec<Token> {
         if self.words.is_empty() {
-            cache
-                .iter()
-                .rev()
-                .copied()
-                .filter(|&token| token >= FIRST_BYTE)
-                .collect()
+            // A beginning within the prompt is echoed like everything else, the one in front is not.
+            let (front, rest) = cache.split_at(cache.len().min(1));
+            let front = front.iter().filter(|&&token| token >= FIRST_BYTE);
+            let rest = rest.iter().filter(|&&token| token != END.0);
+            front.chain(rest).rev().copied().collect()
         } else {
             (0..self.words.len()).rev().map(Self::word).collect()
         }

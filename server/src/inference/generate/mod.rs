@@ -34,6 +34,8 @@ pub struct Generate {
     pub overflow: Overflow,
     /// Report the log probability of every token and of this many alternatives (0 to 20).
     pub logprobs: Option<u8>,
+    /// Names of control tokens that are shown as text when the model writes them; all others are not.
+    pub visible: Vec<String>,
     /// What the answer has to be a sentence of.
     pub constraint: Option<Box<Constraint>>,
     /// Added to the logits of these tokens before any other step; negative infinity forbids a token.

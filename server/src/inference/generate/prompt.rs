@@ -140,6 +140,7 @@ mod tests {
             max_tokens: None,
             overflow,
             logprobs: None,
+            visible: Vec::new(),
             constraint: None,
             logit_bias: Vec::new(),
         }

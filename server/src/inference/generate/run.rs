@@ -55,6 +55,8 @@ struct Active {
     logit_bias: Vec<(Token, f32)>,
     /// Until the job has a slot.
     rules: Option<Box<dyn Rules>>,
+    /// Control tokens that are shown, with their names.
+    visible: HashMap<Token, String>,
     text: Assembler,
     usage: Usage,
     /// When its present phase began: waiting, prefill, decode.
@@ -195,6 +197,7 @@ impl Loop<'_> {
             Some(_) => &[],
             None => job.stop.as_slice(),
         };
+        let visible = self.visible(&job.visible);
         self.jobs.insert(
             id,
             Active {
@@ -202,6 +205,7 @@ impl Loop<'_> {
                 logprobs: job.logprobs,
                 logit_bias: job.logit_bias,
                 rules,
+                visible,
                 text: Assembler::new(stops),
                 usage: Usage {
                     prompt_tokens,
@@ -218,6 +222,19 @@ impl Loop<'_> {
                 truncated_tokens,
             }),
         );
+    }
+
+    /// The tokens that have these names and no text.
+    fn visible(&self, names: &[String]) -> HashMap<Token, String> {
+        let token = |name: &String| {
+            // Text that the vocabulary cannot express is no token's name.
+            let tokens = self.engine.tokenize(name, false, true).ok()?;
+            let [token] = tokens[..] else { return None };
+            let mut bytes = Vec::new();
+            self.engine.write_piece(token, &mut bytes);
+            bytes.is_empty().then(|| (token, name.clone()))
+        };
+        names.iter().filter_map(token).collect()
     }
 
     fn detokenize(&self, tokens: &[Token]) -> Result<String, Error> {
@@ -349,7 +366,10 @@ impl Loop<'_> {
             return self.finish(slot, Finish::Stop, now);
         }
         self.bytes.clear();
-        self.engine.write_piece(token, &mut self.bytes);
+        match job.visible.get(&token) {
+            Some(name) => self.bytes.extend(name.as_bytes()),
+            None => self.engine.write_piece(token, &mut self.bytes),
+        }
         let assembled = job.text.push(&self.bytes, logprob.map(writable));
         self.push_text(id, assembled.text);
         if assembled.stopped || is_last {

@@ -135,6 +135,7 @@ fn job(prompt: &str) -> Generate {
             keep: 4,
         },
         logprobs: None,
+        visible: Vec::new(),
         constraint: None,
         logit_bias: Vec::new(),
     }
@@ -229,6 +230,17 @@ fn an_answer_reports_what_it_took() {
     assert!(finished.usage.decode_ns > 0);
     // Five bytes of the prompt and three words: neither the beginning nor the end.
     assert_eq!(finished.context.len(), 8);
+}
+
+#[test]
+fn control_tokens_are_shown_to_those_who_ask_for_them() {
+    let prompt = "a<|begin|>b";
+    assert_eq!(alone(&echo(1), job(prompt)).text, "ab");
+    let asked = Generate {
+        visible: vec!["<|begin|>".into(), "b".into(), "no such token".into()],
+        ..job(prompt)
+    };
+    assert_eq!(alone(&echo(1), asked).text, prompt);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::tools::{Called, Step};
 /// Looks for the end of the JSON array or object that a text begins with; continues where it stopped when the same
 /// text is given again with more behind it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scan {
+pub(in crate::prompt) struct Scan {
     seen: usize,
     depth: usize,
     in_string: bool,
@@ -16,7 +16,7 @@ pub(super) struct Scan {
 
 /// How far the JSON goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Extent {
+pub(in crate::prompt) enum Extent {
     /// Further than the text does.
     Open,
     /// So many bytes.
@@ -27,7 +27,7 @@ pub(super) enum Extent {
 
 impl Scan {
     /// Looks at the text, which begins with `{` or `[`.
-    pub(super) fn extent(&mut self, text: &str) -> Extent {
+    pub(in crate::prompt) fn extent(&mut self, text: &str) -> Extent {
         for &byte in &text.as_bytes()[self.seen..] {
             self.seen += 1;
             if self.in_string {
@@ -59,7 +59,7 @@ impl Scan {
 
 /// Judges a text that begins with a tag after which JSON is a call. If it is none, the tag is content and what follows
 /// is judged anew.
-pub(super) fn after_tag(scan: &mut Scan, text: &str, tag: &str) -> Step {
+pub(in crate::prompt) fn after_tag(scan: &mut Scan, text: &str, tag: &str) -> Step {
     let json = text[tag.len()..].trim_start();
     let extent = match json.chars().next() {
         None => return Step::Wait,
@@ -79,7 +79,7 @@ pub(super) fn after_tag(scan: &mut Scan, text: &str, tag: &str) -> Step {
 
 /// The calls that a complete piece of JSON stands for: one object or an array of them; none if it stands for anything
 /// else.
-pub(super) fn calls(text: &str) -> Option<Vec<Called>> {
+pub(in crate::prompt) fn calls(text: &str) -> Option<Vec<Called>> {
     match serde_json::from_str(text).ok()? {
         Value::Array(items) if !items.is_empty() => items.into_iter().map(call).collect(),
         object @ Value::Object(_) => Some(vec![call(object)?]),
@@ -87,13 +87,14 @@ pub(super) fn calls(text: &str) -> Option<Vec<Called>> {
     }
 }
 
-/// `{"name": …, "arguments": …}` with the spellings that models mix up: `parameters` for `arguments`, `function` for
-/// `name`, and the whole thing within `function` as clients see it.
+/// `{"name": …, "arguments": …}` with the spellings that models mix up: `parameters` for `arguments`, `function` or
+/// `tool_name` for `name`, and the whole thing within `function` as clients see it.
 fn call(value: Value) -> Option<Called> {
     let Value::Object(mut fields) = value else {
         return None;
     };
-    let name = match (fields.remove("name"), fields.remove("function")) {
+    let name = fields.remove("name").or_else(|| fields.remove("tool_name"));
+    let name = match (name, fields.remove("function")) {
         (Some(Value::String(name)), _) | (None, Some(Value::String(name))) => name,
         (None, Some(inner @ Value::Object(_))) => return call(inner),
         _ => return None,

@@ -50,6 +50,7 @@ fn parser(setting: &Setting) -> OutputParser {
             close: "</think>".into(),
         }),
         tools: setting.format,
+        ..Traits::default()
     };
     let tools: &[Tool] = &["get_weather", "add"].map(|name| Tool {
         name: name.into(),

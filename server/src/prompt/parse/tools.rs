@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Part, bare, hermes, llama, mistral};
+use super::{Part, bare, elements, llama, marked, mistral};
+use crate::prompt::families::{cohere, deepseek, functiongemma, gemma4, glm, kimi, lfm2, olmo3};
 use crate::prompt::{Tool, ToolCall, ToolFormat};
 
 /// Most bytes held back while a tool call is incomplete. Beyond it they are content.
@@ -14,10 +15,15 @@ const MAX_HELD_BYTES: usize = 4 << 20;
 const ID_LENGTH: usize = 8;
 
 /// One way of writing tool calls.
-pub(super) trait Format: fmt::Debug + Send {
+pub(in crate::prompt) trait Format: fmt::Debug + Send {
     /// Judges the beginning of what has not been decided, which is never empty. After [`Step::Wait`] the same text is
     /// given again with more behind it, so a format may remember how far it has looked.
     fn step(&mut self, text: &str, so_far: SoFar) -> Step;
+
+    /// The calls in a text that was undecided when the answer ended; if there are none, it is content.
+    fn end(&mut self, _text: &str) -> Vec<Called> {
+        Vec::new()
+    }
 
     /// A mark with which calls begin and that nobody writes by chance.
     fn mark(&self) -> Option<&'static str> {
@@ -27,16 +33,16 @@ pub(super) trait Format: fmt::Debug + Send {
 
 /// What came before the text that a format judges.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SoFar {
+pub(in crate::prompt) struct SoFar {
     /// Content other than whitespace.
-    pub(super) content: bool,
+    pub(in crate::prompt) content: bool,
     /// A call, with nothing but whitespace and skipped text since.
-    pub(super) call: bool,
+    pub(in crate::prompt) call: bool,
 }
 
 /// What a format makes of the text. Lengths are in bytes and greater than zero.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
+pub(in crate::prompt) enum Step {
     /// It takes more text to decide.
     Wait,
     /// So much of it is content.
@@ -49,11 +55,23 @@ pub(super) enum Step {
 
 /// A call as the model wrote it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Called {
+pub(in crate::prompt) struct Called {
     /// The tool's name.
-    pub(super) name: String,
+    pub(in crate::prompt) name: String,
     /// A JSON object.
-    pub(super) arguments: Value,
+    pub(in crate::prompt) arguments: Value,
+}
+
+impl Called {
+    /// The same with its place among the calls of the answer and an id of its own.
+    pub(super) fn name(self, index: usize) -> ToolCall {
+        ToolCall {
+            id: call_id(),
+            index,
+            name: self.name,
+            arguments: self.arguments,
+        }
+    }
 }
 
 /// Takes content apart into content and calls.
@@ -71,14 +89,8 @@ pub(super) struct ToolCalls {
 
 impl ToolCalls {
     pub(super) fn new(format: ToolFormat, tools: &[Tool]) -> Self {
-        let names = || tools.iter().map(|tool| tool.name.clone()).collect();
         Self {
-            format: match format {
-                ToolFormat::Hermes => Box::new(hermes::Hermes::default()),
-                ToolFormat::Llama => Box::new(llama::Llama::new(names())),
-                ToolFormat::Mistral => Box::new(mistral::Mistral::default()),
-                ToolFormat::Bare => Box::new(bare::Bare::new(names())),
-            },
+            format: reader(format, tools),
             held: String::new(),
             space: String::new(),
             so_far: SoFar::default(),
@@ -119,6 +131,17 @@ impl ToolCalls {
 
     /// Ends the answer: what is held back is content after all.
     pub(super) fn finish(mut self, parts: &mut Vec<Part>) {
+        if !self.held.is_empty() && !self.overflowed {
+            let calls = self.format.end(&self.held);
+            if !calls.is_empty() {
+                self.held.clear();
+                self.space.clear();
+                self.so_far.call = true;
+            }
+            for call in calls {
+                parts.push(Part::ToolCall(self.name(call)));
+            }
+        }
         self.content(self.held.len(), parts);
         if !self.space.is_empty() && !self.so_far.call {
             parts.push(Part::Content(self.space));
@@ -147,12 +170,34 @@ impl ToolCalls {
     fn name(&mut self, called: Called) -> ToolCall {
         let index = self.calls;
         self.calls += 1;
-        ToolCall {
-            id: call_id(),
-            index,
-            name: called.name,
-            arguments: called.arguments,
-        }
+        called.name(index)
+    }
+}
+
+/// What reads a format.
+fn reader(format: ToolFormat, tools: &[Tool]) -> Box<dyn Format> {
+    let names = || tools.iter().map(|tool| tool.name.clone()).collect();
+    match format {
+        ToolFormat::Hermes => Box::new(marked::Marked::hermes()),
+        ToolFormat::Llama => Box::new(llama::Llama::new(names())),
+        ToolFormat::Mistral => Box::new(mistral::Mistral::default()),
+        ToolFormat::Bare => Box::new(bare::Bare::new(names())),
+        ToolFormat::QwenCoder => Box::new(elements::Elements::functions(tools)),
+        ToolFormat::Invoke => Box::new(elements::Elements::invokes(tools)),
+        ToolFormat::Kimi => Box::new(kimi::Kimi),
+        ToolFormat::Listed => Box::new(marked::Marked::listed()),
+        ToolFormat::Toolcall => Box::new(marked::Marked::toolcall()),
+        ToolFormat::Glm => Box::new(glm::Glm::new(tools)),
+        ToolFormat::DeepSeek => Box::new(deepseek::DeepSeek),
+        ToolFormat::Cohere => Box::new(cohere::Cohere::default()),
+        ToolFormat::FunctionGemma => Box::new(functiongemma::FunctionGemma),
+        ToolFormat::Gemma4 => Box::new(gemma4::Gemma4::default()),
+        ToolFormat::Lfm2 => Box::new(lfm2::Lfm2::new(tools)),
+        ToolFormat::Olmo3 => Box::new(olmo3::Olmo3),
+        ToolFormat::Granite => Box::new(marked::Marked::granite()),
+        // Not reached: such answers are taken apart as a whole.
+        ToolFormat::Harmony => Box::new(bare::Bare::new(names())),
+        ToolFormat::Functools => Box::new(marked::Marked::functools()),
     }
 }
 

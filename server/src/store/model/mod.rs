@@ -241,6 +241,7 @@ impl Resolver<'_> {
                 .map_or(vec![], |config| config.capabilities()),
             Weights::Other => Vec::new(),
         };
+        capabilities::add_of_parser(&mut capabilities, &config.parser);
         let configured: Vec<_> = config
             .capabilities
             .iter()

@@ -124,6 +124,12 @@ fn a_chat_model_encodes_by_its_last_token() {
             let wide = |vector: &[f32]| -> Vec<f64> { vector.iter().map(|&x| x.into()).collect() };
             assert!(cosine(&wide(alone), &wide(together)) > 0.999_99);
         }
+        // A text so long that it is computed in parts.
+        let long = framed(encoder, &"What is the capital of France? ".repeat(400));
+        let wide = |vector: &[f32]| -> Vec<f64> { vector.iter().map(|&x| x.into()).collect() };
+        let first = encoder.encode(&[&long]).unwrap().remove(0);
+        let again = encoder.encode(&[&long]).unwrap().remove(0);
+        assert!(long.ids.len() > 2048 && cosine(&wide(&first), &wide(&again)) > 0.999_99);
         // What comes after the last token is not there yet: only the same texts have the same vector.
         assert_ne!(alone[0], alone[1]);
     })

@@ -19,6 +19,9 @@ use crate::inference::encode::{
 };
 use crate::inference::{Error, Token};
 
+/// How files write `LLAMA_POOLING_TYPE_LAST`.
+const POOLING_LAST: &str = "3";
+
 /// How files write `LLAMA_POOLING_TYPE_RANK`: a score or labels in place of a vector.
 const POOLING_RANK: &str = "4";
 
@@ -28,7 +31,6 @@ pub(super) struct GgufEncoder<'model> {
     frame: Frame,
     context: Context<'model>,
     head: Head,
-    max_tokens: u32,
     company: Company,
 }
 
@@ -43,7 +45,7 @@ pub(super) fn load<'model>(
     spec: &EncoderSpec,
 ) -> Result<(GgufEncoder<'model>, Facts), Error> {
     let vocabulary = Vocabulary::new(model)?;
-    let max_tokens = load::trained_context(model)?;
+    let pooling = pooling(model);
     let (threads, thread_count) = load::threads(spec.threads)?;
     let context = Context::new(
         backend,
@@ -51,14 +53,15 @@ pub(super) fn load<'model>(
         Settings {
             threads: thread_count,
             flash_attention: spec.flash_attention,
-            pooling: pooling(model),
+            pooling,
+            wants_last: wants_last(model, pooling),
             // The state of a recurrent model is large, and each text would need one.
             texts: if model.is_recurrent() || model.is_hybrid() {
                 1
             } else {
                 BATCH_TEXTS
             },
-            max_tokens,
+            trained: load::trained_context(model)?,
         },
     )?;
     let mut encoder = GgufEncoder {
@@ -66,7 +69,6 @@ pub(super) fn load<'model>(
         vocabulary,
         context,
         head: labels(model).unwrap_or(Head::Embedding { dimensions: 0 }),
-        max_tokens,
         company: Company::Alone,
     };
     let trial = try_out(&mut encoder)
@@ -79,7 +81,7 @@ pub(super) fn load<'model>(
     }
     let facts = Facts {
         ability: Ability::of(&encoder.head),
-        context: max_tokens,
+        context: encoder.max_tokens(),
         slots: match encoder.company {
             Company::Alone => 1,
             Company::SameWidth | Company::Any => BATCH_TEXTS,
@@ -105,6 +107,17 @@ fn pooling(model: &LlamaModel) -> LlamaPoolingType {
         // Only the last token has seen the whole text.
         LlamaPoolingType::Last
     }
+}
+
+/// Whether a text's vector is that of its last token, which has seen all others before it.
+fn wants_last(model: &LlamaModel, pooling: LlamaPoolingType) -> bool {
+    let is_last = match pooling {
+        LlamaPoolingType::Unspecified => {
+            load::of_architecture(model, "pooling_type").as_deref() == Some(POOLING_LAST)
+        }
+        pooling => pooling == LlamaPoolingType::Last,
+    };
+    is_last && load::of_architecture(model, "attention.causal").as_deref() != Some("false")
 }
 
 /// The labels of a classifier or a reranker.
@@ -135,7 +148,7 @@ impl Encoder for GgufEncoder<'_> {
     }
 
     fn max_tokens(&self) -> u32 {
-        self.max_tokens
+        self.context.max_tokens()
     }
 
     fn company(&self) -> Company {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::Error;
 use super::session::Session;
 use crate::inference::generate::{Event, Finish, Generate, TokenLogprob, Usage};
@@ -46,7 +48,7 @@ pub struct Delta {
 }
 
 /// What of a prompt the context did not hold. Nobody who gets an answer is to believe that all was read.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Cut {
     /// Messages that were left out, the oldest first.
     pub messages: usize,
@@ -71,6 +73,14 @@ pub struct Ending {
     pub total: Duration,
     /// From the request's arrival until its model was ready.
     pub load: Duration,
+}
+
+impl Cut {
+    /// The same, unless nothing was cut.
+    #[must_use]
+    pub fn if_any(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
+    }
 }
 
 impl Answer {

@@ -536,6 +536,23 @@ async fn responses_call_functions_and_read_what_they_return() {
 }
 
 #[tokio::test]
+async fn what_was_not_read_of_a_prompt_is_told() {
+    let server = Server::start().await;
+    let read = async |questions: usize| {
+        let messages = vec![json!({"role": "user", "content": QUESTION}); questions];
+        let small = json!({"options": {"num_ctx": 128}, "max_tokens": 4, "messages": messages});
+        let reply = server
+            .post("/v1/chat/completions", with(chat(""), small))
+            .await;
+        reply.plain_json()["usage"].clone()
+    };
+    assert!(read(1).await.get("prompt_truncated").is_none());
+    let usage = read(50).await;
+    let left_out = usage["prompt_truncated"]["messages"].as_u64();
+    assert!(left_out > Some(10) && left_out < Some(50), "{usage}");
+}
+
+#[tokio::test]
 async fn bodies_may_be_compressed() {
     let server = Server::start().await;
     let body = json!({"model": "tiny", "input": QUESTION, "reasoning": {"effort": "none"}, "max_output_tokens": 3});

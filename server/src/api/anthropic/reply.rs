@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::api::answer::{Delta, Ending};
+use crate::api::answer::{Cut, Delta, Ending};
 use crate::api::blocks::{Block, Blocks, Change, Growth};
 use crate::api::sse::{Narrator, Sent};
 use crate::api::{Error, identity};
@@ -46,6 +46,9 @@ struct Usage {
     /// Of the whole prompt, whether its results were still in the cache or not.
     input_tokens: u32,
     output_tokens: u32,
+    /// Ours: only there if something was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_truncated: Option<Cut>,
 }
 
 /// An entry of `content`.
@@ -161,6 +164,7 @@ impl Usage {
         Self {
             input_tokens: ending.usage.prompt_tokens,
             output_tokens: ending.usage.generated_tokens,
+            prompt_truncated: ending.cut.if_any(),
         }
     }
 }
@@ -274,6 +278,7 @@ impl Narrator for Narrated {
         let usage = Usage {
             input_tokens: self.prompt_tokens,
             output_tokens: 0,
+            prompt_truncated: None,
         };
         let message = self.shown.message(Vec::new(), Stop::default(), usage);
         vec![Event::MessageStart { message }.sent()]

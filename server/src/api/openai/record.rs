@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::api::Error;
-use crate::api::answer::Ending;
+use crate::api::answer::{Cut, Ending};
 use crate::api::sse::Sent;
 use crate::inference::generate::{Finish, Logprob, TokenLogprob};
 
@@ -23,6 +23,9 @@ pub struct Usage {
     completion_tokens: u32,
     total_tokens: u32,
     prompt_tokens_details: PromptDetails,
+    /// Ours: only there if something was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_truncated: Option<Cut>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -54,6 +57,12 @@ impl Usage {
         if is_first_to_its_prompt {
             self.prompt_tokens += usage.prompt_tokens;
             self.prompt_tokens_details.cached_tokens += usage.cached_tokens;
+            let before = self.prompt_truncated.unwrap_or_default();
+            self.prompt_truncated = Cut {
+                messages: before.messages + ending.cut.messages,
+                tokens: before.tokens + ending.cut.tokens,
+            }
+            .if_any();
         }
         self.completion_tokens += usage.generated_tokens;
         self.total_tokens = self.prompt_tokens + self.completion_tokens;

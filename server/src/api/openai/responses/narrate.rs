@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::tools::arguments_text;
-use super::record::{ItemRecord, PartRecord, Shown, Status, logprobs_of};
+use super::record::{ItemRecord, PartRecord, Shown, Status, SummaryRecord, logprobs_of};
 use crate::api::Error;
 use crate::api::answer::{Delta, Ending};
 use crate::api::blocks::{Block, Blocks, Change, Growth};
@@ -71,15 +71,27 @@ impl Narrated {
         let block = &self.blocks.all()[index];
         let id = ItemRecord::id(block);
         let item = ItemRecord::named(block, Status::InProgress, id.clone());
-        let is_text = matches!(block, Block::Text { .. });
-        self.ids.push(id.clone());
+        let part = match block {
+            Block::Thinking(_) => Some((
+                "response.reasoning_summary_part.added",
+                json!({
+                    "item_id": id, "output_index": index, "summary_index": 0,
+                    "part": SummaryRecord::default(),
+                }),
+            )),
+            Block::Text { .. } => Some((
+                "response.content_part.added",
+                json!({
+                    "item_id": id, "output_index": index, "content_index": 0, "part": PartRecord::default(),
+                }),
+            )),
+            Block::Call(_) => None,
+        };
+        self.ids.push(id);
         let about = json!({"output_index": index, "item": item});
         sent.push(self.event("response.output_item.added", about));
-        if is_text {
-            let about = json!({
-                "item_id": id, "output_index": index, "content_index": 0, "part": PartRecord::default(),
-            });
-            sent.push(self.event("response.content_part.added", about));
+        if let Some((kind, about)) = part {
+            sent.push(self.event(kind, about));
         }
     }
 
@@ -109,6 +121,10 @@ impl Narrated {
                     "item_id": id, "output_index": index, "summary_index": 0, "text": text,
                 });
                 sent.push(self.event("response.reasoning_summary_text.done", about));
+                let about = json!({
+                    "item_id": id, "output_index": index, "summary_index": 0, "part": SummaryRecord { text },
+                });
+                sent.push(self.event("response.reasoning_summary_part.done", about));
             }
             Block::Text { text, logprobs } => {
                 let part = PartRecord::new(text, logprobs);
@@ -206,9 +222,11 @@ mod tests {
             "response.created",
             "response.in_progress",
             "response.output_item.added",
+            "response.reasoning_summary_part.added",
             "response.reasoning_summary_text.delta",
             "response.reasoning_summary_text.delta",
             "response.reasoning_summary_text.done",
+            "response.reasoning_summary_part.done",
             "response.output_item.done",
             "response.output_item.added",
             "response.content_part.added",

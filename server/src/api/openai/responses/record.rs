@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::super::record::{self, LogprobRecord};
 use super::super::tools::arguments_text;
 use super::Echo;
-use crate::api::answer::Ending;
+use crate::api::answer::{Cut, Ending};
 use crate::api::blocks::{Block, Blocks};
 use crate::api::{Error, identity};
 use crate::inference::generate::{Finish, TokenLogprob};
@@ -86,6 +86,9 @@ struct Usage {
     output_tokens: u32,
     output_tokens_details: OutputDetails,
     total_tokens: u32,
+    /// Ours: only there if something was cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_truncated: Option<Cut>,
 }
 
 #[derive(Serialize)]
@@ -126,10 +129,11 @@ pub enum ItemRecord {
     },
 }
 
-#[derive(Clone, Serialize)]
+/// A part of a summary: always a text.
+#[derive(Clone, Default, Serialize)]
 #[serde(tag = "type", rename = "summary_text")]
 pub struct SummaryRecord {
-    text: String,
+    pub text: String,
 }
 
 /// A part of a message: always a text.
@@ -300,6 +304,7 @@ impl Shown {
                     reasoning_tokens: 0,
                 },
                 total_tokens: usage.prompt_tokens + usage.generated_tokens,
+                prompt_truncated: ending.cut.if_any(),
             }),
             ..self.begun()
         }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::answers::{Answers, Wanted};
-use super::conversation::{Conversation, Prompt};
+use super::conversation::{Conversation, Prompt, TOKENS_PER_IMAGE};
 use super::manner::Manner;
 use super::options::Options;
 use super::session::Session;
 use super::shape::Shape;
 use super::{App, Error};
-use crate::inference::generate::{Constraint, Piece};
+use crate::inference::generate::Constraint;
 use crate::metrics::Outcome;
 use crate::store::Model;
 
@@ -69,19 +69,20 @@ impl Ready {
     #[must_use]
     pub fn into_prompt(mut self) -> String {
         self.session.request.ended(Outcome::Answered);
-        self.prompt.text
+        self.prompt.shown()
     }
 
-    /// How many tokens the prompt has, instead of answers to it.
+    /// How many tokens the prompt has, where an image counts for a usual one, instead of answers to it.
     ///
     /// # Errors
     /// When the model's worker fails.
     pub async fn into_prompt_tokens(mut self) -> Result<usize, Error> {
+        let seen = self.prompt.images.len() * TOKENS_PER_IMAGE;
         let tokens = self.session.lease.tokenize(self.prompt.text, true, true);
         let tokens = tokens.await;
         let tokens = self.session.checked(tokens)?;
         self.session.request.ended(Outcome::Answered);
-        Ok(tokens.len())
+        Ok(tokens.len() + seen)
     }
 
     /// Starts the answers.
@@ -90,7 +91,7 @@ impl Ready {
     /// Whatever the model's worker refuses.
     pub async fn answers(self) -> Result<Answers, Error> {
         let context = self.session.lease.facts().context;
-        let prompt = [Piece::Text(self.prompt.text.clone())];
+        let prompt = self.prompt.pieces();
         let jobs = self
             .manner
             .jobs(&prompt, &self.options, self.constraint.as_deref(), context);

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::conversation::{Prompt, brought, lacks, no_images, said, settle_thinking};
+use super::conversation::{Prompt, brought, lacks, said, settle_thinking};
+use super::images::Images;
 use super::prompter::Talk;
 use super::{App, Error};
 use crate::prompt::{Message, Think};
@@ -26,8 +27,8 @@ pub struct Continuation {
     pub has_context: bool,
     /// Whether the text is the prompt as it is.
     pub raw: bool,
-    /// How many images belong to it.
-    pub images: usize,
+    /// The images that belong to it.
+    pub images: Images,
     /// Whether to think, as the caller told.
     pub think: Think,
 }
@@ -64,9 +65,10 @@ impl Continuation {
                 lacks(model, "insert")
             });
         }
-        if self.images > 0 {
-            return Err(no_images(model));
+        if !self.images.is_empty() && !can(Capability::Vision) {
+            return Err(lacks(model, "vision"));
         }
+        Images::check(self.images.len())?;
         if !self.template.is_empty() {
             return Err(Error::NotImplemented(
                 "a template in the request is not supported yet; the model's own is used without one".into(),
@@ -89,7 +91,9 @@ impl Continuation {
             tools: &[],
             think: self.think,
         })?;
-        Ok(Some(Prompt::new(text, prompter, Vec::new(), self.think)))
+        let mut prompt = Prompt::new(text, prompter, Vec::new(), self.think);
+        prompt.images = self.images.clone();
+        Ok(Some(prompt))
     }
 
     fn messages(&self, model: &Model) -> Vec<Message> {
@@ -104,7 +108,8 @@ impl Continuation {
         if !self.has_context {
             messages.extend(model.messages.iter().map(brought));
         }
-        messages.push(said("user", &self.prompt));
+        let marks = self.images.marks(0..self.images.len());
+        messages.push(said("user", &(marks + &self.prompt)));
         messages
     }
 }

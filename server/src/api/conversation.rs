@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::images::Images;
 use super::prompter::{Prompter, Talk};
 use super::shape::Shape;
 use super::{App, Error};
-use crate::inference::{self, generate::Constraint};
+use crate::inference;
+use crate::inference::generate::{Constraint, Piece};
 use crate::models::Lease;
 use crate::prompt::{Expectations, Message, OutputParser, Think, Tool, Truncation};
 use crate::store::{self, Capability, Model};
@@ -32,6 +34,8 @@ pub struct Prompt {
     pub text: String,
     /// How many of the oldest messages are not in it.
     pub left_out: usize,
+    /// The images that are marked in it.
+    pub images: Images,
     prompter: Arc<Prompter>,
     tools: Vec<Tool>,
     think: Think,
@@ -54,10 +58,11 @@ impl Conversation {
         if !self.tools.is_empty() && !can(Capability::Tools) {
             return Err(lacks(model, "tools"));
         }
-        if self.messages.iter().any(|message| message.images > 0) {
-            return Err(no_images(model));
+        let images: usize = self.messages.iter().map(|message| message.images).sum();
+        if images > 0 && !can(Capability::Vision) {
+            return Err(lacks(model, "vision"));
         }
-        Ok(())
+        Images::check(images)
     }
 
     /// The prompt of the conversation; of as many of its newest messages as the context holds if it may be truncated.
@@ -72,25 +77,31 @@ impl Conversation {
         truncate: bool,
     ) -> Result<Prompt, Error> {
         let prompter = app.prompter(model).await?;
-        let messages = self.assemble(model);
+        let files = self
+            .messages
+            .iter()
+            .flat_map(|message| &message.image_files);
+        let images = Images::new(files.cloned().collect());
+        let messages = self.assemble(model, &images);
         let talk = Talk {
             messages: &messages,
             tools: &self.tools,
             think: self.think,
         };
         let (text, left_out) = if truncate && app.config.cut_prompts {
-            fit(&prompter, talk, lease).await?
+            fit(&prompter, talk, &images, lease).await?
         } else {
             (prompter.render(talk)?, 0)
         };
         Ok(Prompt {
             left_out,
+            images,
             ..Prompt::new(text, prompter, self.tools, self.think)
         })
     }
 
     /// The model's own messages before the caller's, and its system message unless the caller brings one.
-    fn assemble(&self, model: &Model) -> Vec<Message> {
+    fn assemble(&self, model: &Model, images: &Images) -> Vec<Message> {
         let has_system = self
             .messages
             .first()
@@ -100,7 +111,7 @@ impl Conversation {
             .map(|system| said("system", system))
             .into_iter()
             .chain(model.messages.iter().map(brought))
-            .chain(self.messages.iter().cloned())
+            .chain(self.marked(images))
             .collect();
         if repeats_thoughts(model) {
             forget_thoughts(&mut messages);
@@ -109,13 +120,43 @@ impl Conversation {
     }
 }
 
+impl Conversation {
+    /// The caller's messages with their images as marks in front of their text.
+    fn marked(&self, images: &Images) -> impl Iterator<Item = Message> {
+        self.messages.iter().scan(0, |shown, message| {
+            let first = *shown;
+            *shown += message.image_files.len();
+            let content = images.marks(first..*shown) + &message.content;
+            Some(Message {
+                content,
+                images: 0,
+                image_files: Vec::new(),
+                ..message.clone()
+            })
+        })
+    }
+}
+
 impl Prompt {
+    /// What the model is to continue, as a job has it.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Piece> {
+        self.images.pieces(&self.text)
+    }
+
+    /// The text as people read it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.images.shown(&self.text)
+    }
+
     /// A prompt that `prompter` wrote.
     #[must_use]
     pub fn new(text: String, prompter: Arc<Prompter>, tools: Vec<Tool>, think: Think) -> Self {
         Self {
             text,
             left_out: 0,
+            images: Images::default(),
             prompter,
             tools,
             think,
@@ -168,15 +209,6 @@ pub fn lacks(model: &Model, what: &str) -> Error {
     Error::BadRequest(format!("{full} does not support {what}"))
 }
 
-/// The refusal of images.
-pub fn no_images(model: &Model) -> Error {
-    if model.capabilities.contains(&Capability::Vision) {
-        Error::NotImplemented("images are not supported yet".into())
-    } else {
-        lacks(model, "vision")
-    }
-}
-
 /// A message that a model brings along.
 pub fn brought(message: &store::Message) -> Message {
     said(&message.role, &message.content)
@@ -226,8 +258,16 @@ pub fn join_system(messages: &mut Vec<Message>) {
     }
 }
 
+/// What an image is taken to need when messages are left out, as in Ollama.
+pub const TOKENS_PER_IMAGE: usize = 768;
+
 /// The prompt of as many of the newest messages as the context holds, and how many it does not hold.
-async fn fit(prompter: &Prompter, talk: Talk<'_>, lease: &Lease) -> Result<(String, usize), Error> {
+async fn fit(
+    prompter: &Prompter,
+    talk: Talk<'_>,
+    images: &Images,
+    lease: &Lease,
+) -> Result<(String, usize), Error> {
     let context = usize::try_from(lease.facts().context).unwrap_or(usize::MAX);
     let mut search = Truncation::new(talk.messages.len());
     while let Some(start) = search.candidate() {
@@ -235,8 +275,11 @@ async fn fit(prompter: &Prompter, talk: Talk<'_>, lease: &Lease) -> Result<(Stri
         let messages = kept.as_slice();
         let fits = match prompter.render(Talk { messages, ..talk }) {
             // No token is shorter than a byte, and one place is the beginning's: most prompts need no counting.
-            Ok(prompt) if prompt.len() < context => true,
-            Ok(prompt) => lease.tokenize(prompt, true, true).await?.len() <= context,
+            Ok(prompt) if prompt.len() < context && images.is_empty() => true,
+            Ok(prompt) => {
+                let seen = images.marked(&prompt) * TOKENS_PER_IMAGE;
+                seen + lease.tokenize(prompt, true, true).await?.len() <= context
+            }
             // The template may object to what is left, as to a conversation that opens with an answer.
             Err(_) if start > 0 => false,
             Err(error) => return Err(error.into()),

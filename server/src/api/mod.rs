@@ -19,6 +19,7 @@ mod extension;
 mod find;
 mod guard;
 mod identity;
+mod images;
 mod json;
 mod keep_alive;
 mod listen;

@@ -68,10 +68,12 @@ const ONE_THREAD_BYTES: u64 = 32 << 20;
 pub fn keys(model: &Model) -> impl Iterator<Item = Key> {
     let weights = match &model.weights {
         Weights::Gguf {
-            model, adapters, ..
-        } if !adapters.is_empty() => {
-            // The same weights with another adapter are another model in memory.
-            let all = std::iter::once(model).chain(adapters);
+            model,
+            adapters,
+            projectors,
+        } if !(adapters.is_empty() && projectors.is_empty()) => {
+            // The same weights with another adapter or projector are another model in memory.
+            let all = std::iter::once(model).chain(adapters).chain(projectors);
             let names: String = all.map(|file| file.digest.to_string()).collect();
             Some(Digest::of(names.as_bytes()))
         }
@@ -98,12 +100,6 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
         ))
     })?;
     let (spec, need) = match &model.weights {
-        Weights::Gguf { projectors, .. } if !projectors.is_empty() => {
-            return Err(Error::Unsupported(format!(
-                "\"{}\" has a projector, which is not supported yet",
-                want.name
-            )));
-        }
         Weights::Gguf { adapters, .. } if adapters.len() > 1 => {
             return Err(Error::Unsupported(format!(
                 "\"{}\" has {} adapters; only one adapter is currently supported",
@@ -114,7 +110,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
         Weights::Gguf {
             model: file,
             adapters,
-            ..
+            projectors,
         } => {
             let shape = Shape::read(store, &file.digest)?;
             if shape.is_encoder || want.options.encode {
@@ -148,6 +144,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
             let spec = gguf::Spec {
                 model: file.path.clone(),
                 adapter: adapters.first().map(|adapter| adapter.path.clone()),
+                projector: projectors.first().map(|projector| projector.path.clone()),
                 context,
                 slots,
                 batch: want.options.batch.unwrap_or(DEFAULT_BATCH),
@@ -159,7 +156,8 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                 cache_type: config.cache_type,
                 flash_attention: config.flash_attention,
             };
-            let need = shape.need(&spec, file.size);
+            let seen: u64 = projectors.iter().map(|projector| projector.size).sum();
+            let need = shape.need(&spec, file.size + seen);
             (Spec::Gguf(spec), need)
         }
         Weights::Onnx {

@@ -1,5 +1,7 @@
 //! What a prompt is made of.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 /// One message of a conversation. An empty string is an absent field.
@@ -13,6 +15,8 @@ pub struct Message {
     pub thinking: String,
     /// How many images belong to the message.
     pub images: usize,
+    /// The files of these images.
+    pub image_files: Vec<Arc<[u8]>>,
     /// The tools that the assistant called.
     pub tool_calls: Vec<ToolCall>,
     /// Of a tool's reply: which tool answers.

@@ -17,6 +17,7 @@ fn spec(model: PathBuf, slots: u32) -> Spec {
     Spec {
         model,
         adapter: None,
+        projector: None,
         context: 256,
         slots,
         batch: 64,

@@ -220,7 +220,7 @@ async fn bad_input_gets_ollama_s_status_and_text() {
     let vision = "registry.ollama.ai/library/tiny:latest does not support vision";
     check(
         "/api/generate",
-        r#"{"model":"tiny","prompt":"a","images":["aa"]}"#,
+        r#"{"model":"tiny","prompt":"a","images":["aaaa"]}"#,
         400,
         vision,
     )

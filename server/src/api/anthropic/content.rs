@@ -1,5 +1,7 @@
 //! Messages as Anthropic's clients send them: a text, or blocks.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::api::json::{Fields, FromJson, Mismatch};
@@ -21,7 +23,7 @@ pub struct System(pub String);
 #[derive(Debug, Default)]
 struct Content {
     text: String,
-    images: usize,
+    images: Vec<Arc<[u8]>>,
 }
 
 impl FromJson for System {
@@ -86,7 +88,7 @@ fn take(block: Value, message: &mut Message, results: &mut Vec<Message>) -> Resu
             add(message, &text);
         }
         "image" => {
-            image(&mut fields)?;
+            message.image_files.push(image(&mut fields)?);
             message.images += 1;
         }
         "document" => {
@@ -120,7 +122,8 @@ fn take(block: Value, message: &mut Message, results: &mut Vec<Message>) -> Resu
             results.push(Message {
                 role: "tool".into(),
                 content: content.text,
-                images: content.images,
+                images: content.images.len(),
+                image_files: content.images,
                 tool_call_id: fields.take("tool_use_id")?,
                 ..Message::default()
             });
@@ -138,8 +141,8 @@ fn add(message: &mut Message, text: &str) {
     message.content.push_str(text);
 }
 
-/// Checks the image of a block.
-fn image(fields: &mut Fields) -> Result<(), Mismatch> {
+/// The file of a block's image.
+fn image(fields: &mut Fields) -> Result<Arc<[u8]>, Mismatch> {
     let source: Option<Map<String, Value>> = fields.take("source")?;
     let source = source.ok_or_else(|| Mismatch::Value("invalid image source".into()))?;
     let text = |name| source.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -150,7 +153,7 @@ fn image(fields: &mut Fields) -> Result<(), Mismatch> {
         )));
     }
     media::base64(text("data"))
-        .map(|_| ())
+        .map(Arc::from)
         .map_err(|error| Mismatch::Value(format!("invalid base64 image data: {error}")))
 }
 
@@ -192,8 +195,7 @@ impl Content {
         match kind.as_str() {
             "text" => self.text.push_str(&fields.take::<String>("text")?),
             "image" => {
-                image(&mut fields)?;
-                self.images += 1;
+                self.images.push(image(&mut fields)?);
             }
             "web_search_result" => {
                 let title: String = fields.take("title")?;
@@ -241,6 +243,7 @@ mod tests {
         let image = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}});
         let seen = Message {
             images: 1,
+            image_files: vec![b"hi".as_slice().into()],
             ..said("user", "what?")
         };
         check(

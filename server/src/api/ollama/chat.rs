@@ -19,7 +19,6 @@ use crate::api::reply::{self, Dialect};
 use crate::api::session::Session;
 use crate::api::shape::{Shape, ToolChoice};
 use crate::api::{App, Error, time};
-use crate::inference::generate::Piece;
 use crate::metrics::Outcome;
 use crate::prompt::{Message, Tool};
 
@@ -122,17 +121,12 @@ pub async fn chat(
     let prompt = session.checked(prompt)?;
     if common.is_debug {
         session.request.ended(Outcome::Answered);
-        return Ok(reply::json(StatusCode::OK, &shown.prompt(prompt.text)));
+        return Ok(reply::json(StatusCode::OK, &shown.prompt(prompt.shown())));
     }
     let parser = prompt.parser();
     let constraint = session.checked(prompt.constraint(&shape))?;
     session.left_out = prompt.left_out;
-    let job = common.job(
-        vec![Piece::Text(prompt.text)],
-        constraint,
-        &options,
-        &session,
-    );
+    let job = common.job(prompt.pieces(), constraint, &options, &session);
     let job = session.checked(job)?;
     let answer = Answer::start(session, job, Some(parser)).await?;
     Ok(if common.is_streaming() {

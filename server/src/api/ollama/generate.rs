@@ -9,11 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::common::Common;
-use super::message::ToolCallRecord;
+use super::message::{ImageField, ToolCallRecord};
 use super::record::{DebugInfo, LogprobRecord, Metrics, done_reason, logprobs};
 use crate::api::answer::{Answer, Delta, Ending};
 use crate::api::continuation::Continuation;
 use crate::api::find::Refusals;
+use crate::api::images::Images;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::reply::{self, Dialect};
 use crate::api::session::Session;
@@ -33,7 +34,7 @@ pub struct GenerateRequest {
     template: String,
     context: Vec<Token>,
     raw: bool,
-    images: Vec<String>,
+    images: Vec<ImageField>,
 }
 
 /// The whole reply, or a line of it.
@@ -108,7 +109,7 @@ pub async fn generate(
         template: request.template,
         has_context: !request.context.is_empty(),
         raw: request.raw,
-        images: request.images.len(),
+        images: Images::new(request.images.into_iter().map(|image| image.0).collect()),
         think: common.think.0,
     };
     continuation.check(&model)?;
@@ -132,15 +133,21 @@ pub async fn generate(
             let constraint = session.checked(prompt.constraint(&shape))?;
             (prompt.text, Some(parser), constraint)
         }
-        None => (continuation.prompt, None, shape.of_raw_answer()),
+        None => {
+            let text = continuation
+                .images
+                .marked_as_in_ollama(&continuation.prompt);
+            (text, None, shape.of_raw_answer())
+        }
     };
+    let images = &continuation.images;
     if common.is_debug {
         let before = session.lease.detokenize(request.context).await;
-        let prompt = session.checked(before)? + &text;
+        let prompt = session.checked(before)? + &images.shown(&text);
         session.request.ended(Outcome::Answered);
         return Ok(reply::json(StatusCode::OK, &shown.prompt(prompt)));
     }
-    let mut prompt = vec![Piece::Text(text)];
+    let mut prompt = images.pieces(&text);
     if !request.context.is_empty() {
         prompt.insert(0, Piece::Tokens(request.context));
     }

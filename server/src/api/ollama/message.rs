@@ -1,14 +1,21 @@
 //! Messages and tools as Ollama's clients send and read them.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::api::images;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::prompt::{Message, Tool, ToolCall};
 
 /// An entry of `messages` in a request.
 #[derive(Debug, Default)]
 pub struct MessageField(pub Message);
+
+/// An entry of `images` in a request: a file in base64.
+#[derive(Debug, Default)]
+pub struct ImageField(pub Arc<[u8]>);
 
 /// An entry of `tools` in a request.
 #[derive(Debug)]
@@ -52,16 +59,25 @@ impl FromJson for MessageField {
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
         let tool_calls: Vec<ToolCallField> = fields.take("tool_calls")?;
-        let images: Vec<String> = fields.take("images")?;
+        let images: Vec<ImageField> = fields.take("images")?;
         Ok(Self(Message {
             role: fields.take::<String>("role")?.to_lowercase(),
             content: fields.take("content")?,
             thinking: fields.take("thinking")?,
             images: images.len(),
+            image_files: images.into_iter().map(|image| image.0).collect(),
             tool_calls: tool_calls.into_iter().map(|field| field.0).collect(),
             tool_name: fields.take("tool_name")?,
             tool_call_id: fields.take("tool_call_id")?,
         }))
+    }
+}
+
+impl FromJson for ImageField {
+    const GO_TYPE: &'static str = "ImageData";
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        images::from_base64(&String::from_json(value)?).map(|file| Self(file.into()))
     }
 }
 

@@ -112,7 +112,7 @@ impl MessageField {
                 let Some(Value::String(url)) = url else {
                     return Err(invalid());
                 };
-                media::image(&url)?;
+                self.message.image_files.push(media::image(&url)?.into());
                 self.message.images += 1;
             }
             Some("input_audio") => {
@@ -190,6 +190,7 @@ mod tests {
             json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}});
         let seen = Message {
             images: 2,
+            image_files: vec![b"hi".as_slice().into(); 2],
             ..said("user", "what?")
         };
         let bare = json!({"type": "image_url", "image_url": "data:;base64,aGk="});

@@ -6,6 +6,7 @@
 
 mod sentences;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::sentences::Sentences;
 use super::{Ability, Facts};
 use crate::inference::generate::{
-    self, Begin, Choice, Compiler, Feed, Limits, Logprob, Rules, Sampled, Slot, TokenLogprob,
+    self, Begin, Choice, Compiler, Feed, Limits, Logprob, Rules, Sampled, Sight, Slot, TokenLogprob,
 };
 use crate::inference::{Error, Inbox, Outbox, Token};
 
@@ -279,6 +280,17 @@ impl generate::Engine for Engine {
             rest = &rest[length..];
         }
         Ok(tokens)
+    }
+
+    /// An image is as many placeholders as it has bytes, all of the number that its first byte makes.
+    fn see(&self, image: &[u8]) -> Result<Sight, Error> {
+        let first = image
+            .first()
+            .ok_or_else(|| Error::InvalidJob("an empty image".into()))?;
+        Ok(Sight {
+            tokens: vec![-1 - Token::from(*first); image.len()],
+            hold: Rc::new(()),
+        })
     }
 
     fn write_piece(&self, token: Token, bytes: &mut Vec<u8>) {

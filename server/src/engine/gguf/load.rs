@@ -14,6 +14,7 @@ use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 
 use super::ffi::{self, Placement};
 use super::sequences::{Parts, Sequences};
+use super::vision::Vision;
 use super::vocabulary::Vocabulary;
 use super::{CacheType, Spec, complaints, processors};
 use crate::engine::{Ability, Facts};
@@ -178,11 +179,16 @@ pub(super) fn sequences<'model>(
         step_tokens: made.n_batch(),
         vocabulary: vocabulary.size(),
     };
+    let projector = spec.projector.as_deref();
+    let vision = projector
+        .map(|path| Vision::new(path, model, thread_count, batch.min(MICRO_BATCH)))
+        .transpose()?;
     let mut sequences = Sequences::new(Parts {
         context: made,
         vocabulary,
         limits,
         can_shift: can_shift(model),
+        vision,
     });
     sequences.warm_up()?;
     let facts = Facts {

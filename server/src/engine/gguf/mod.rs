@@ -14,6 +14,7 @@ mod processors;
 mod quantize;
 mod sampling;
 mod sequences;
+mod vision;
 mod vocabulary;
 
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub struct Spec {
     pub model: PathBuf,
     /// A LoRA adapter in GGUF to apply to it, at its own strength.
     pub adapter: Option<PathBuf>,
+    /// A projector that lets the model see images.
+    pub projector: Option<PathBuf>,
     /// Tokens each sequence can hold; more than the model was trained for is cut down to that.
     pub context: u32,
     /// Sequences that can advance together.

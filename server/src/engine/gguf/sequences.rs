@@ -1,6 +1,7 @@
 //! The engine: a context of llama.cpp with several sequences, behind the port that the generation loop drives.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use llama_cpp_2::DecodeError;
@@ -11,9 +12,10 @@ use llama_cpp_2::token::data::LlamaTokenData;
 
 use super::grammar::{Compiler, Lexicon};
 use super::sampling::{Chosen, Sampler, Scratch, top};
+use super::vision::{Place, Vision, is_placeholder};
 use super::vocabulary::Vocabulary;
 use crate::inference::generate::{
-    self, Begin, Choice, Engine, Feed, Limits, Logprob, Sampled, Slot, TokenLogprob,
+    self, Begin, Choice, Engine, Feed, Limits, Logprob, Sampled, Sight, Slot, TokenLogprob,
 };
 use crate::inference::{Error, Token};
 
@@ -27,6 +29,9 @@ pub(super) struct Sequences<'model> {
     batch: LlamaBatch<'static>,
     slots: Vec<Option<Chooser>>,
     scratch: Scratch,
+    vision: Option<Vision>,
+    /// Where images lie in each sequence: start and end.
+    images: Vec<Vec<Range<u32>>>,
     compiler: OnceCell<Arc<Compiler>>,
 }
 
@@ -42,6 +47,7 @@ pub(super) struct Parts<'model> {
     pub(super) vocabulary: Vocabulary<'model>,
     pub(super) limits: Limits,
     pub(super) can_shift: bool,
+    pub(super) vision: Option<Vision>,
 }
 
 impl<'model> Sequences<'model> {
@@ -50,6 +56,8 @@ impl<'model> Sequences<'model> {
             batch: LlamaBatch::new(parts.limits.step_tokens as usize, 1),
             slots: (0..parts.limits.slots).map(|_| None).collect(),
             scratch: Scratch::new(),
+            vision: parts.vision,
+            images: vec![Vec::new(); parts.limits.slots as usize],
             compiler: OnceCell::new(),
             context: parts.context,
             vocabulary: parts.vocabulary,
@@ -136,6 +144,7 @@ impl<'model> Sequences<'model> {
     fn empty(&mut self, slot: Slot) {
         // The whole of a sequence can always be removed, so the result says nothing.
         let _ = self.context.clear_kv_cache_seq(Some(slot), None, None);
+        self.images[slot as usize].clear();
     }
 
     /// Tokens in a sequence's cache.
@@ -200,6 +209,13 @@ impl Engine for Sequences<'_> {
         if position >= held {
             return held;
         }
+        // A part of an image is of no use: the rest of it cannot be computed alone.
+        let images = &mut self.images[slot as usize];
+        let through = images
+            .iter()
+            .find(|image| image.start < position && position < image.end);
+        let position = through.map_or(position, |image| image.start);
+        images.retain(|image| image.end <= position);
         if position > 0
             && self
                 .context
@@ -226,10 +242,98 @@ impl Engine for Sequences<'_> {
                 self.context
                     .kv_cache_seq_add(sequence(slot), Some(moved), None, -distance)
             })
+            .inspect(|()| {
+                // Nothing behind what is kept is found again in the cache, so nobody asks where images lie in it.
+                self.images[slot as usize].retain(|image| image.start < keep);
+            })
             .is_ok()
     }
 
+    fn see(&self, image: &[u8]) -> Result<Sight, Error> {
+        match &self.vision {
+            Some(vision) => vision.see(image),
+            None => Err(Error::Unsupported("this model does not see images".into())),
+        }
+    }
+
     fn step(&mut self, feeds: &[Feed<'_>], sampled: &mut Vec<Sampled>) -> Result<(), Error> {
+        let (shown, plain): (Vec<Feed<'_>>, Vec<Feed<'_>>) = feeds
+            .iter()
+            .partition(|feed| feed.tokens.iter().any(|token| is_placeholder(*token)));
+        for feed in &shown {
+            if let Err(error) = self.look(*feed, sampled) {
+                self.empty(feed.slot);
+                sampled.retain(|sampled| sampled.slot != feed.slot);
+                sampled.push(Sampled {
+                    slot: feed.slot,
+                    choice: Err(error),
+                });
+            }
+        }
+        if !plain.is_empty() {
+            self.advance(&plain, sampled)?;
+        }
+        if !shown.is_empty() {
+            sampled.sort_by_key(|sampled| feeds.iter().position(|feed| feed.slot == sampled.slot));
+        }
+        Ok(())
+    }
+}
+
+impl Sequences<'_> {
+    /// Computes a feed with images in it, one part after the other.
+    fn look(&mut self, feed: Feed<'_>, sampled: &mut Vec<Sampled>) -> Result<(), Error> {
+        let mut position = feed.position;
+        let parts = feed.tokens.chunk_by(|one, other| {
+            one == other || !is_placeholder(*one) && !is_placeholder(*other)
+        });
+        for part in parts {
+            let length = u32::try_from(part.len()).expect("a feed is shorter than the context");
+            let next = position + length;
+            if is_placeholder(part[0]) {
+                self.show(feed.slot, part[0], position..next)?;
+            } else {
+                let is_last =
+                    next == feed.position + u32::try_from(feed.tokens.len()).expect("see above");
+                let text = Feed {
+                    slot: feed.slot,
+                    position,
+                    tokens: part,
+                    sample: feed.sample && is_last,
+                };
+                self.advance(&[text], sampled)?;
+            }
+            position = next;
+        }
+        Ok(())
+    }
+
+    /// Computes the images, all of the same, that these positions are part of. An image is computed with its first
+    /// position; for the others there is nothing left to do.
+    fn show(&mut self, slot: Slot, image: Token, positions: Range<u32>) -> Result<(), Error> {
+        let vision = (self.vision.as_ref())
+            .ok_or_else(|| Error::Engine("there are no images without a projector".into()))?;
+        loop {
+            let held = u32::try_from(self.context.kv_cache_seq_pos_max(sequence(slot)) + 1)
+                .expect("llama.cpp's last position is -1 or more");
+            if held >= positions.end {
+                return Ok(());
+            }
+            if held < positions.start {
+                return Err(Error::Engine("an image was fed to the wrong place".into()));
+            }
+            let place = Place {
+                sequence: sequence(slot),
+                position: i32::try_from(held)
+                    .map_err(|_| Error::Engine("a position beyond 2^31".into()))?,
+            };
+            vision.compute(image, place, &mut self.context)?;
+            self.images[slot as usize].push(held..held + vision.positions(image)?);
+        }
+    }
+
+    /// Computes feeds of nothing but tokens, as one batch.
+    fn advance(&mut self, feeds: &[Feed<'_>], sampled: &mut Vec<Sampled>) -> Result<(), Error> {
         self.decode(feeds)?;
         let mut computed = 0;
         for feed in feeds {

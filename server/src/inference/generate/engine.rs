@@ -1,5 +1,7 @@
 //! The port that a generating engine implements. It computes; it decides nothing.
 
+use std::any::Any;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Compiler, Rules, Sampling, TokenLogprob};
@@ -55,6 +57,16 @@ pub struct Choice {
     pub is_last: bool,
 }
 
+/// An image as a prompt has it.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// What stands for it: negative numbers, one for each position it takes, that are the same for the same image and
+    /// no other.
+    pub tokens: Vec<Token>,
+    /// Keeps the image in the engine's memory; to be held until the job that shows it is over.
+    pub hold: Rc<dyn Any>,
+}
+
 /// A loaded model that generates: several sequences, each with its own cache and sampler.
 pub trait Engine {
     /// What it was loaded for; never changes.
@@ -73,6 +85,12 @@ pub trait Engine {
         add_special: bool,
         parse_special: bool,
     ) -> Result<Vec<Token>, Error>;
+
+    /// Takes in an image file. Its placeholders are fed like tokens.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for what is no image or too large a one, [`Error::Unsupported`] if the model sees none.
+    fn see(&self, image: &[u8]) -> Result<Sight, Error>;
 
     /// Appends the bytes that a token of the answer stands for; control tokens have none.
     fn write_piece(&self, token: Token, bytes: &mut Vec<u8>);
@@ -102,7 +120,7 @@ pub trait Engine {
     fn shift(&mut self, slot: Slot, keep: u32, count: u32) -> bool;
 
     /// Computes the feeds of one batch, at most [`Limits::step_tokens`] tokens in all, and appends to `sampled` one
-    /// entry per feed that asks for it, in the order of the feeds.
+    /// entry per feed that asks for it, in the order of the feeds. A feed that does not ask has one if it failed alone.
     ///
     /// # Errors
     /// [`Error::Engine`] when the computation failed as a whole; the caches of the fed slots are then in doubt.

@@ -14,7 +14,7 @@ pub mod text;
 use serde::{Deserialize, Serialize};
 
 pub use self::constraint::{Compiler, Constraint, Grammar, Preface, Rules};
-pub use self::engine::{Begin, Choice, Engine, Feed, Limits, Sampled, Slot};
+pub use self::engine::{Begin, Choice, Engine, Feed, Limits, Sampled, Sight, Slot};
 pub use self::run::run;
 use super::{Error, Token};
 
@@ -49,6 +49,8 @@ pub enum Piece {
     Text(String),
     /// Tokens as an earlier reply reported them.
     Tokens(Vec<Token>),
+    /// An image file.
+    Image(Vec<u8>),
 }
 
 /// What happens at the end of the context.

@@ -1,5 +1,9 @@
 //! What a prompt comes to in tokens, and whether it fits.
 
+use std::any::Any;
+use std::fmt;
+use std::rc::Rc;
+
 use super::{Engine, Generate, Overflow, Piece, Sampling};
 use crate::inference::{Error, Token};
 
@@ -12,7 +16,28 @@ pub struct Prompt {
     pub keep: u32,
     /// Tokens that were cut from the middle to make it fit.
     pub truncated_tokens: u32,
+    /// The images among the tokens.
+    pub images: Images,
 }
+
+/// Images that stay in the engine's memory as long as this is there.
+#[derive(Clone, Default)]
+pub struct Images(Vec<Rc<dyn Any>>);
+
+impl fmt::Debug for Images {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} images", self.0.len())
+    }
+}
+
+/// As far as can be told.
+impl PartialEq for Images {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len()
+    }
+}
+
+impl Eq for Images {}
 
 /// Turns the prompt of a job into tokens that fit the engine's context.
 ///
@@ -23,11 +48,21 @@ pub struct Prompt {
 /// no sense.
 pub fn admit(engine: &dyn Engine, job: &Generate) -> Result<Prompt, Error> {
     check(&job.sampling)?;
-    let tokens = join(engine, &job.prompt)?;
-    if tokens.is_empty() {
-        return Err(Error::EmptyPrompt);
+    let (tokens, images) = join(engine, &job.prompt)?;
+    let mut overflow = job.overflow;
+    match tokens.last() {
+        None => return Err(Error::EmptyPrompt),
+        // What follows an image is computed from text, and so is the first token of an answer.
+        Some(last) if *last < 0 => {
+            return Err(Error::InvalidJob(
+                "a prompt cannot end with an image; say what to do with it".into(),
+            ));
+        }
+        // A cut could go through an image.
+        Some(_) => overflow.truncate &= images.0.is_empty(),
     }
-    fit(tokens, job.overflow, engine)
+    let prompt = fit(tokens, overflow, engine)?;
+    Ok(Prompt { images, ..prompt })
 }
 
 /// Refuses numbers that are none: they would poison every comparison of a sampler.
@@ -47,14 +82,20 @@ fn check(sampling: &Sampling) -> Result<(), Error> {
     }
 }
 
-fn join(engine: &dyn Engine, pieces: &[Piece]) -> Result<Vec<Token>, Error> {
+fn join(engine: &dyn Engine, pieces: &[Piece]) -> Result<(Vec<Token>, Images), Error> {
     let mut tokens = Vec::new();
+    let mut images = Images::default();
     for piece in pieces {
         match piece {
             Piece::Text(text) => tokens.extend(engine.tokenize(text, false, true)?),
             Piece::Tokens(given) => {
                 check_tokens(engine, given)?;
                 tokens.extend(given);
+            }
+            Piece::Image(file) => {
+                let sight = engine.see(file)?;
+                tokens.extend(sight.tokens);
+                images.0.push(sight.hold);
             }
         }
     }
@@ -65,7 +106,7 @@ fn join(engine: &dyn Engine, pieces: &[Piece]) -> Result<Vec<Token>, Error> {
     {
         tokens.insert(0, beginning);
     }
-    Ok(tokens)
+    Ok((tokens, images))
 }
 
 /// Refuses tokens that are not in the engine's vocabulary.
@@ -100,6 +141,7 @@ fn fit(mut tokens: Vec<Token>, overflow: Overflow, engine: &dyn Engine) -> Resul
             tokens,
             keep,
             truncated_tokens: 0,
+            images: Images::default(),
         });
     }
     if !(overflow.truncate && overflow.shift) || limit == 0 {
@@ -116,6 +158,7 @@ fn fit(mut tokens: Vec<Token>, overflow: Overflow, engine: &dyn Engine) -> Resul
         tokens,
         keep,
         truncated_tokens,
+        images: Images::default(),
     })
 }
 
@@ -170,10 +213,33 @@ mod tests {
                 Prompt {
                     tokens: expected.clone(),
                     keep: 5,
-                    truncated_tokens: 0
+                    truncated_tokens: 0,
+                    images: Images::default(),
                 }
             );
         }
+    }
+
+    #[test]
+    fn images_stand_where_they_are_shown() {
+        let engine = engine(64);
+        let begin = engine.beginning().unwrap();
+        let shown = |after: &str| {
+            let pieces = vec![
+                Piece::Text("a".into()),
+                Piece::Image(vec![7; 3]),
+                Piece::Text(after.into()),
+            ];
+            admit(&engine, &job(pieces, CUT))
+        };
+        let text = engine.tokenize("ab", false, true).unwrap();
+        let prompt = shown("b").unwrap();
+        assert_eq!(prompt.tokens, [begin, text[0], -8, -8, -8, text[1]]);
+        assert_eq!(prompt.images.0.len(), 1);
+        assert!(matches!(shown(""), Err(Error::InvalidJob(_))));
+        // Not even half of it may be cut.
+        let long = shown(&"b".repeat(80));
+        assert!(matches!(long, Err(Error::PromptTooLong { .. })), "{long:?}");
     }
 
     #[test]
@@ -272,7 +338,8 @@ mod tests {
             Prompt {
                 tokens: expected,
                 keep: 5,
-                truncated_tokens: 16
+                truncated_tokens: 16,
+                images: Images::default(),
             }
         );
     }

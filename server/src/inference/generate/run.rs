@@ -57,6 +57,8 @@ struct Active {
     rules: Option<Box<dyn Rules>>,
     /// Control tokens that are shown, with their names.
     visible: HashMap<Token, String>,
+    /// Held for the engine's sake.
+    _images: prompt::Images,
     text: Assembler,
     usage: Usage,
     /// When its present phase began: waiting, prefill, decode.
@@ -206,6 +208,7 @@ impl Loop<'_> {
                 logit_bias: job.logit_bias,
                 rules,
                 visible,
+                _images: prompt.images,
                 text: Assembler::new(stops),
                 usage: Usage {
                     prompt_tokens,
@@ -311,17 +314,20 @@ impl Loop<'_> {
         };
         match computed {
             Ok(()) => {
-                let chosen = self.sampled.iter().filter(|sampled| sampled.choice.is_ok());
-                step.generated_tokens = count(chosen.count());
+                let mut sampled = std::mem::take(&mut self.sampled);
+                // First, so that no job is taken for complete that has failed.
+                for failed in sampled.extract_if(.., |sampled| sampled.choice.is_err()) {
+                    if let Err(error) = failed.choice {
+                        self.fail_slot(failed.slot, error);
+                    }
+                }
+                step.generated_tokens = count(sampled.len());
                 for slot in self.scheduler.computed() {
                     self.finish(slot, Finish::Length, now);
                 }
-                let mut sampled = std::mem::take(&mut self.sampled);
                 for Sampled { slot, choice } in sampled.drain(..) {
-                    match choice {
-                        Ok(choice) => self.advance(slot, choice, now),
-                        Err(error) => self.fail_slot(slot, error),
-                    }
+                    let choice = choice.expect("those that failed are out");
+                    self.advance(slot, choice, now);
                 }
                 self.sampled = sampled;
             }
@@ -397,6 +403,8 @@ impl Loop<'_> {
         if context.first().copied() == self.engine.beginning() {
             context.remove(0);
         }
+        // The numbers of images mean nothing to a caller.
+        context.retain(|token| *token >= 0);
         self.push_own(
             ended.id,
             Event::Finished(Finished {
@@ -442,11 +450,15 @@ impl Loop<'_> {
 
 /// Refuses a step whose samples are not those that were asked for: they would reach the wrong callers.
 fn check_answers(feeds: &[Feed<'_>], sampled: &[Sampled], vocabulary: u32) -> Result<(), Error> {
-    let asked = feeds
+    let asked = |slot: Slot| feeds.iter().any(|feed| feed.slot == slot && feed.sample);
+    let fed = |slot: Slot| feeds.iter().any(|feed| feed.slot == slot);
+    let answered = (sampled.iter())
+        .filter(|sampled| sampled.choice.is_ok() || asked(sampled.slot) || !fed(sampled.slot));
+    let wanted = feeds
         .iter()
         .filter(|feed| feed.sample)
         .map(|feed| feed.slot);
-    if !asked.eq(sampled.iter().map(|sampled| sampled.slot)) {
+    if !wanted.eq(answered.map(|sampled| sampled.slot)) {
         return Err(Error::Engine(
             "it sampled for other sequences than it was asked to".into(),
         ));

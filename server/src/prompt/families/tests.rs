@@ -39,6 +39,7 @@ fn message(json: &Json) -> Message {
         content: text(json, "content"),
         thinking: text(json, "thinking"),
         images: json["images"].as_u64().unwrap_or(0) as usize,
+        image_files: Vec::new(),
         tool_calls: list(&json["tool_calls"]).enumerate().map(call).collect(),
         tool_name: text(json, "tool_name"),
         tool_call_id: text(json, "tool_call_id"),

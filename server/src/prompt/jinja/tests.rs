@@ -30,6 +30,7 @@ fn messages(json: &Json) -> Vec<Message> {
             content: text(message, "content"),
             thinking: text(message, "thinking"),
             images: message["images"].as_u64().unwrap_or(0) as usize,
+            image_files: Vec::new(),
             tool_calls: list(&message["tool_calls"]).enumerate().map(call).collect(),
             tool_name: text(message, "tool_name"),
             tool_call_id: text(message, "tool_call_id"),

@@ -1,5 +1,7 @@
 //! `input` of a response: a text, or items that come to messages.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::super::tools::arguments;
@@ -27,7 +29,7 @@ enum Item {
 #[derive(Default)]
 struct Content {
     text: String,
-    images: usize,
+    images: Vec<Arc<[u8]>>,
 }
 
 impl FromJson for Input {
@@ -75,7 +77,8 @@ impl Item {
                         role
                     },
                     content: content.text,
-                    images: content.images,
+                    images: content.images.len(),
+                    image_files: content.images,
                     ..Message::default()
                 }))
             }
@@ -90,7 +93,8 @@ impl Item {
                 Ok(Self::Result(Message {
                     role: "tool".into(),
                     content: content.text,
-                    images: content.images,
+                    images: content.images.len(),
+                    image_files: content.images,
                     tool_call_id: fields.take("call_id")?,
                     ..Message::default()
                 }))
@@ -147,8 +151,7 @@ impl Content {
                 let url: String = fields.take("image_url")?;
                 // One that is named by the id of a file is none: no files are kept here.
                 if !url.is_empty() {
-                    media::image(&url)?;
-                    self.images += 1;
+                    self.images.push(media::image(&url)?.into());
                 }
             }
             "input_file" => {
@@ -226,6 +229,7 @@ fn add(caller: &mut Message, message: Message) {
     }
     caller.content.push_str(&message.content);
     caller.images += message.images;
+    caller.image_files.extend(message.image_files);
     if !message.thinking.is_empty() {
         caller.thinking = message.thinking;
     }

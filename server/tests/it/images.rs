@@ -1,0 +1,317 @@
+//! Images with real calls of llama.cpp's mtmd, on the chat model that the repository ships and a projector of random
+//! numbers.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chaski::engine::gguf::{self, CacheType, Spec};
+use chaski::inference::generate::{Begin, Engine, Feed, Sampled, Sampling};
+use chaski::inference::{Error, Token};
+use image::{ImageFormat, Rgb, RgbImage};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::projector::{self, POSITIONS};
+use crate::server::{Reply, Server};
+
+/// An image of stripes in two colours.
+fn picture(one: [u8; 3], other: [u8; 3], format: ImageFormat) -> Vec<u8> {
+    let image = RgbImage::from_fn(40, 30, |x, _| Rgb(if x / 8 % 2 == 0 { one } else { other }));
+    let mut file = Cursor::new(Vec::new());
+    image.write_to(&mut file, format).unwrap();
+    file.into_inner()
+}
+
+fn red() -> Vec<u8> {
+    picture([250, 10, 10], [0, 0, 0], ImageFormat::Png)
+}
+
+fn blue() -> Vec<u8> {
+    picture([10, 10, 250], [255, 255, 255], ImageFormat::Png)
+}
+
+fn with_sight<T>(body: impl FnOnce(&mut dyn Engine) -> T) -> T {
+    let folder = TempDir::new().unwrap();
+    let projector = folder.path().join("mmproj.gguf");
+    projector::write(&projector);
+    let spec = Spec {
+        model: Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tiny/tiny.gguf"),
+        adapter: None,
+        projector: Some(projector),
+        context: 256,
+        slots: 2,
+        batch: 64,
+        threads: 1,
+        use_mmap: None,
+        cache_type: CacheType::F16,
+        flash_attention: None,
+    };
+    gguf::with_engine(&spec, |engine, _| body(engine)).unwrap()
+}
+
+/// Feeds tokens from a position on, in parts of at most `width`, and returns the logarithms of the best tokens' odds.
+fn feed(
+    engine: &mut dyn Engine,
+    slot: u32,
+    tokens: &[Token],
+    from: usize,
+    width: usize,
+) -> Vec<(Vec<u8>, f32)> {
+    let sampling = Sampling {
+        temperature: 0.0,
+        ..Sampling::default()
+    };
+    let begin = Begin {
+        sampling: &sampling,
+        logprobs: Some(5),
+        recent: &[],
+        logit_bias: &[],
+        rules: None,
+    };
+    engine.begin(slot, begin).unwrap();
+    let mut sampled: Vec<Sampled> = Vec::new();
+    let mut position = from;
+    for part in tokens[from..].chunks(width) {
+        let feed = Feed {
+            slot,
+            position: u32::try_from(position).unwrap(),
+            tokens: part,
+            sample: position + part.len() == tokens.len(),
+        };
+        engine.step(&[feed], &mut sampled).unwrap();
+        position += part.len();
+    }
+    let [sampled] = sampled.as_slice() else {
+        panic!("{sampled:?}");
+    };
+    let choice = sampled.choice.as_ref().unwrap();
+    let top = &choice.logprob.as_ref().unwrap().top;
+    top.iter()
+        .map(|top| (top.bytes.clone(), top.logprob))
+        .collect()
+}
+
+fn is_close(one: &[(Vec<u8>, f32)], other: &[(Vec<u8>, f32)]) -> bool {
+    one.len() == other.len()
+        && (one.iter().zip(other))
+            .all(|(one, other)| one.0 == other.0 && (one.1 - other.1).abs() < 1e-3)
+}
+
+#[test]
+fn an_image_counts_for_what_it_is_however_it_is_fed() {
+    with_sight(|engine| {
+        let before = engine.tokenize("What is in ", true, true).unwrap();
+        let after = engine.tokenize(" this picture?", false, true).unwrap();
+        let red = engine.see(&red()).unwrap();
+        let again = engine.see(&self::red()).unwrap();
+        let blue = engine.see(&blue()).unwrap();
+        assert_eq!(red.tokens.len(), POSITIONS as usize);
+        assert!(red.tokens.iter().all(|token| *token < 0));
+        assert_eq!(
+            red.tokens, again.tokens,
+            "the same image has the same placeholders"
+        );
+        assert_ne!(red.tokens, blue.tokens);
+
+        let prompt = |image: &[Token]| [&before[..], image, &after].concat();
+        let whole = feed(engine, 0, &prompt(&red.tokens), 0, 64);
+        let other = feed(engine, 1, &prompt(&blue.tokens), 0, 64);
+        assert!(
+            !is_close(&whole, &other),
+            "another image, other odds: {whole:?} {other:?}"
+        );
+
+        // In parts that end inside the image.
+        assert_eq!(engine.cut(0, 0), 0);
+        let parts = feed(engine, 0, &prompt(&red.tokens), 0, 5);
+        assert!(is_close(&whole, &parts), "{whole:?} {parts:?}");
+
+        // From the cache, image included.
+        let end = before.len() + red.tokens.len();
+        let left = engine.cut(0, u32::try_from(end).unwrap()) as usize;
+        assert_eq!(left, end);
+        let reused = feed(engine, 0, &prompt(&red.tokens), left, 64);
+        assert!(is_close(&whole, &reused), "{whole:?} {reused:?}");
+
+        // Half of an image is none.
+        let left = engine.cut(0, u32::try_from(before.len() + 3).unwrap()) as usize;
+        assert_eq!(left, before.len());
+        let recomputed = feed(engine, 0, &prompt(&red.tokens), left, 64);
+        assert!(is_close(&whole, &recomputed), "{whole:?} {recomputed:?}");
+
+        // Beside a sequence without images, in one step.
+        engine.cut(0, 0);
+        engine.cut(1, 0);
+        let plain = engine.tokenize("Hello", true, true).unwrap();
+        let shown = prompt(&red.tokens);
+        let feeds = [(0, &shown), (1, &plain)].map(|(slot, tokens)| Feed {
+            slot,
+            position: 0,
+            tokens,
+            sample: true,
+        });
+        let mut sampled = Vec::new();
+        engine.step(&feeds, &mut sampled).unwrap();
+        assert_eq!([sampled[0].slot, sampled[1].slot], [0, 1]);
+        let choice = sampled[0].choice.as_ref().unwrap();
+        assert_eq!(choice.logprob.as_ref().unwrap().chosen.bytes, whole[0].0);
+    });
+}
+
+#[test]
+fn an_image_that_nobody_holds_fails_alone() {
+    with_sight(|engine| {
+        let text = engine.tokenize("a", true, true).unwrap();
+        let placeholders = engine.see(&red()).unwrap().tokens;
+        let lost = [&text[..], &placeholders, &text].concat();
+        let sampling = Sampling::default();
+        for slot in 0..2 {
+            let begin = Begin {
+                sampling: &sampling,
+                logprobs: None,
+                recent: &[],
+                logit_bias: &[],
+                rules: None,
+            };
+            engine.begin(slot, begin).unwrap();
+        }
+        let feeds = [(0, &lost, false), (1, &text, true)].map(|(slot, tokens, sample)| Feed {
+            slot,
+            position: 0,
+            tokens,
+            sample,
+        });
+        let mut sampled = Vec::new();
+        engine.step(&feeds, &mut sampled).unwrap();
+        assert!(
+            matches!(sampled[0].choice, Err(Error::Engine(_))),
+            "{sampled:?}"
+        );
+        assert!(sampled[1].choice.is_ok(), "{sampled:?}");
+    });
+}
+
+/// A server with the model `sees`.
+async fn server() -> Server {
+    let server = Server::start().await;
+    let folder = TempDir::new().unwrap();
+    let projector = folder.path().join("mmproj.gguf");
+    projector::write(&projector);
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tiny/tiny.gguf");
+    let mut files = json!({});
+    for path in [tiny, projector] {
+        let bytes = std::fs::read(&path).unwrap();
+        let digest = chaski::store::Digest::of(&bytes).to_string();
+        let request = server.request(reqwest::Method::POST, &format!("/api/blobs/{digest}"));
+        assert!(Reply::of(request.body(bytes)).await.status.is_success());
+        files[path.file_name().unwrap().to_str().unwrap()] = json!(digest);
+    }
+    let lines = server
+        .post("/api/create", json!({"model": "sees", "files": files}))
+        .await
+        .lines();
+    assert_eq!(lines.last().unwrap()["status"], "success", "{lines:?}");
+    server
+}
+
+fn ask(image: &[u8]) -> Value {
+    json!({
+        "model": "sees", "stream": false, "think": false, "logprobs": true, "top_logprobs": 3,
+        "messages": [{"role": "user", "content": "What is this?", "images": [STANDARD.encode(image)]}],
+        "options": {"temperature": 0, "num_predict": 6},
+    })
+}
+
+#[tokio::test]
+async fn a_model_with_a_projector_sees() {
+    let server = server().await;
+    let show = server
+        .post("/api/show", json!({"model": "sees"}))
+        .await
+        .json();
+    assert!(
+        show["capabilities"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("vision")),
+        "{show}"
+    );
+
+    let first = server.post("/api/chat", ask(&red())).await.json();
+    let again = server.post("/api/chat", ask(&red())).await.json();
+    let other = server.post("/api/chat", ask(&blue())).await.json();
+    assert_eq!(first["message"]["content"], again["message"]["content"]);
+    assert_ne!(first["logprobs"], other["logprobs"]);
+    // The same pixels in another file are another file, but say the same.
+    let bitmap = picture([250, 10, 10], [0, 0, 0], ImageFormat::Bmp);
+    let same = server.post("/api/chat", ask(&bitmap)).await.json();
+    assert_eq!(first["message"]["content"], same["message"]["content"]);
+
+    let mut blind = ask(&red());
+    blind["messages"][0]["images"] = json!([]);
+    let blind = server.post("/api/chat", blind).await.json();
+    let count = |reply: &Value| reply["prompt_eval_count"].as_u64().unwrap();
+    assert_eq!(count(&first), count(&blind) + u64::from(POSITIONS));
+    assert_ne!(first["logprobs"], blind["logprobs"]);
+}
+
+#[tokio::test]
+async fn images_stand_where_the_prompt_says() {
+    let server = server().await;
+    let generate = async |body: Value| server.post("/api/generate", body).await.json();
+    let images = json!([STANDARD.encode(red()), STANDARD.encode(blue())]);
+    let mut body = json!({
+        "model": "sees", "prompt": "a [img-1] b [img-0] c", "raw": true, "images": images, "stream": false,
+        "options": {"temperature": 0, "num_predict": 3},
+    });
+    let reply = generate(body.clone()).await;
+    let mut text = body.clone();
+    text["images"] = json!([]);
+    text["prompt"] = json!("a ");
+    body["raw"] = json!(false);
+    body["prompt"] = json!("Compare.");
+    let shown = generate(body.clone()).await;
+    assert!(reply["prompt_eval_count"].as_u64().unwrap() > 2 * u64::from(POSITIONS));
+    // What a caller sends back is text.
+    let context = shown["context"].as_array().unwrap();
+    assert!(context.iter().all(|token| token.as_i64().unwrap() >= 0));
+    body["_debug_render_only"] = json!(true);
+    let rendered = generate(body).await;
+    let rendered = rendered["_debug_info"]["rendered_template"]
+        .as_str()
+        .unwrap();
+    assert!(rendered.contains("[img-0][img-1]Compare."), "{rendered}");
+}
+
+#[tokio::test]
+async fn what_is_no_image_is_refused_before_the_answer_begins() {
+    let server = server().await;
+    let check = async |body: Value, expected: &str| {
+        let (status, text) = server.post("/api/chat", body).await.error();
+        assert_eq!(status, 400, "{text}");
+        assert!(text.contains(expected), "{text}");
+    };
+    check(ask(b"no image"), "expected PNG, JPEG, WebP, GIF or BMP").await;
+    let whole = red();
+    check(ask(&whole[..whole.len() / 2]), "invalid image").await;
+    let mut bomb = picture([0; 3], [1; 3], ImageFormat::Bmp);
+    bomb[18..22].copy_from_slice(&60_000_u32.to_le_bytes());
+    check(ask(&bomb), "60000x30 pixels").await;
+    let mut broken = ask(&whole);
+    broken["messages"][0]["images"] = json!(["no base64!"]);
+    check(broken, "illegal base64 data at input byte 2").await;
+    let mut many = ask(&whole);
+    many["messages"][0]["images"] = json!(vec![STANDARD.encode(&whole); 65]);
+    check(many, "at most 64").await;
+    let mut long = ask(&whole);
+    long["messages"][0]["images"] = json!(vec![STANDARD.encode(&whole); 10]);
+    long["options"]["num_ctx"] = json!(64);
+    check(long, "longer than the context length").await;
+    let mut blind = ask(&whole);
+    blind["model"] = json!("tiny");
+    check(blind, "does not support vision").await;
+    // The worker is there as before.
+    server.post("/api/chat", ask(&whole)).await.json();
+}

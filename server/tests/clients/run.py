@@ -24,6 +24,8 @@ class Outcome:
     client: str
     passed: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    # Why it was not asked, if it was not.
+    skipped: str = ""
 
 
 def scripts(wanted: list[str]) -> list[tuple[str, list[str]]]:
@@ -45,11 +47,13 @@ def run(name: str, command: list[str], url: str) -> Outcome:
         if not line.startswith('{"behaviour"'):
             continue
         entry = json.loads(line)
-        if entry["failure"] is None:
+        if entry.get("skipped"):
+            outcome.skipped = entry["behaviour"]
+        elif entry["failure"] is None:
             outcome.passed.append(entry["behaviour"])
         else:
             outcome.failures[entry["behaviour"]] = entry["failure"]
-    if not outcome.passed and not outcome.failures:
+    if not outcome.passed and not outcome.failures and not outcome.skipped:
         outcome.failures["script"] = (done.stderr.strip().splitlines() or ["said nothing"])[-1]
     return outcome
 
@@ -60,7 +64,7 @@ def main() -> int:
     for name, command in scripts(wanted):
         outcome = run(name, command, url)
         outcomes.append(outcome)
-        print(f"{name:32} {len(outcome.passed):2} passed  {len(outcome.failures):2} failed  {', '.join(outcome.passed)}", flush=True)
+        print(f"{name:32} {len(outcome.passed):2} passed  {len(outcome.failures):2} failed  {outcome.skipped or ', '.join(outcome.passed)}", flush=True)
         for behaviour, failure in outcome.failures.items():
             print(f"    {behaviour}: {' '.join(failure.split())[:300]}", flush=True)
     passed, failed = sum(len(outcome.passed) for outcome in outcomes), sum(len(outcome.failures) for outcome in outcomes)

@@ -14,6 +14,14 @@ def write(entries: list[Expected]) -> None:
     PAGE.write_text(page(entries))
 
 
+def is_current(entries: list[Expected]) -> bool:
+    """Whether the page is what [write] would make of it; says so if it is not."""
+    if PAGE.read_text() == page(entries):
+        return True
+    print("docs/API.md is out of date: python3 server/tests/differential document")
+    return False
+
+
 def page(entries: list[Expected]) -> str:
     """What the page should be."""
     before, rest = PAGE.read_text().split(BEGIN)

@@ -99,7 +99,8 @@ def redact(value: Any, key: str = "") -> Any:
             return shortened(sorted(f"{tensor['name']} {tensor['type']} {tensor['shape']}" for tensor in value))
         case list() if key in ("models", "data") and value and isinstance(value[0], dict) and ({"name", "owned_by"} & value[0].keys()):
             # Of what is listed, what the suite has made: Chaski has built-in models besides.
-            return [redact(inner) for inner in value if "d-" in inner.get("name", inner.get("id", ""))]
+            made = [redact(inner) for inner in value if "d-" in inner.get("name", inner.get("id", ""))]
+            return sorted(made, key=lambda model: model.get("name") or model["id"])
         case list() if is_vector(value, key):
             return [round(number, DECIMALS) for number in value[:VECTOR_LENGTH]] + [f"<{len(value)} numbers>"]
         case list() if len(value) > LONGEST_LIST:
@@ -112,6 +113,9 @@ def redact(value: Any, key: str = "") -> Any:
             return "<duration>" if value > 0 else value
         case int() if key in ("created", "created_at", "completed_at"):
             return "<seconds since 1970>" if value > 1_500_000_000 else value
+        case int() if key == "cached_tokens":
+            # It depends on what the requests before have left in the cache.
+            return "<count>"
         case int() if key in ("size", "size_vram"):
             return "<size>" if value > 0 else value
         case float():

@@ -12,6 +12,7 @@ mod bert_gguf;
 mod catalog;
 mod convert;
 mod create;
+mod differential;
 mod encoder;
 mod floats;
 mod folder;

@@ -70,9 +70,12 @@ CASES = [
     case("account/key", "DELETE", "/api/user/keys/abc"),
     post("/api/experimental/web_search", "cloud/search", {"query": "x"}),
     post("/api/experimental/web_fetch", "cloud/fetch", {"url": "http://example.com"}),
+    post("/api/chat", "cloud/local/chat", {"model": "d-chat:local"}),
+    post("/api/show", "cloud/local/show", {"model": "d-chat:local"}),
+    post("/api/chat", "cloud/local/missing", {"model": "d-missing:local"}),
     *[
         post(path, f"cloud/{name}{path}", {"model": model, "messages": [{"role": "user", "content": "Hi"}], "prompt": "Hi", "input": "Hi", "max_tokens": 5})
         for path in ("/api/generate", "/api/chat", "/api/embed", "/api/show", "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages")
-        for name, model in {"suffix": "gpt-oss:120b-cloud", "tag": "d-chat:cloud", "local": "d-chat:local", "both": "d-chat:cloud:local"}.items()
+        for name, model in {"suffix": "gpt-oss:120b-cloud", "tag": "d-chat:cloud", "both": "d-chat:cloud:local"}.items()
     ],
 ]

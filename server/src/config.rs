@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::duration::{self, KeepAlive};
 use crate::engine::gguf::CacheType;
+use crate::prompt::GoTemplates;
 
 /// The version that `/api/version` reports: clients compare it with the Ollama release they need.
 pub const OLLAMA_VERSION: &str = "0.33.0";
@@ -92,6 +93,8 @@ pub struct Config {
     pub cache_type: CacheType,
     /// Keep unreferenced blobs at start (`OLLAMA_NOPRUNE`).
     pub no_prune: bool,
+    /// When the Go template of a model is used (`OLLAMA_GO_TEMPLATE`).
+    pub go_templates: GoTemplates,
     /// The ONNX Runtime library (`ORT_DYLIB_PATH`). `None` looks in the usual places.
     pub ort_library: Option<PathBuf>,
     /// Whether prompts that the context does not hold may be cut (`CHASKI_TRUNCATE`, unless it is `error`).
@@ -163,6 +166,11 @@ impl Config {
                 .read("OLLAMA_KV_CACHE_TYPE", cache_type)
                 .unwrap_or_default(),
             no_prune: environment.read("OLLAMA_NOPRUNE", boolean).unwrap_or(false),
+            go_templates: match environment.read("OLLAMA_GO_TEMPLATE", boolean) {
+                Some(true) => GoTemplates::Always,
+                Some(false) => GoTemplates::Never,
+                None => GoTemplates::Weighed,
+            },
             ort_library: environment.get("ORT_DYLIB_PATH").map(PathBuf::from),
             cut_prompts: environment
                 .read("CHASKI_TRUNCATE", cut_or_error)

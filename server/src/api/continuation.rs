@@ -7,7 +7,7 @@ use super::conversation::{Prompt, brought, lacks, said, settle_thinking};
 use super::images::Images;
 use super::prompter::Talk;
 use super::{App, Error};
-use crate::prompt::{Message, Think};
+use crate::prompt::{Message, Template, Think};
 use crate::store::{Capability, Model};
 
 /// A text to be continued, and how.
@@ -58,22 +58,13 @@ impl Continuation {
                 self.typed_model
             )));
         }
-        if !self.suffix.is_empty() {
-            return Err(if can(Capability::Insert) {
-                Error::NotImplemented("filling in before a suffix is not supported yet".into())
-            } else {
-                lacks(model, "insert")
-            });
+        if !self.suffix.is_empty() && !can(Capability::Insert) {
+            return Err(lacks(model, "insert"));
         }
         if !self.images.is_empty() && !can(Capability::Vision) {
             return Err(lacks(model, "vision"));
         }
         Images::check(self.images.len())?;
-        if !self.template.is_empty() {
-            return Err(Error::NotImplemented(
-                "a template in the request is not supported yet; the model's own is used without one".into(),
-            ));
-        }
         Ok(())
     }
 
@@ -86,14 +77,34 @@ impl Continuation {
             return Ok(None);
         }
         let prompter = app.prompter(model).await?;
-        let text = prompter.render(Talk {
-            messages: &self.messages(model),
-            tools: &[],
-            think: self.think,
-        })?;
+        let own = match self.template.as_str() {
+            "" => None,
+            template => Some(Template::go(template)?),
+        };
+        let template = own.as_ref().unwrap_or(&prompter.template);
+        let text = match self.inserted(template)? {
+            Some(text) => text,
+            None => prompter.render_with(
+                template,
+                Talk {
+                    messages: &self.messages(model),
+                    tools: &[],
+                    think: self.think,
+                },
+            )?,
+        };
         let mut prompt = Prompt::new(text, prompter, Vec::new(), self.think);
         prompt.images = self.images.clone();
         Ok(Some(prompt))
+    }
+
+    /// The prompt that asks for what comes before the suffix, if there is one.
+    fn inserted(&self, template: &Template) -> Result<Option<String>, Error> {
+        if self.suffix.is_empty() {
+            return Ok(None);
+        }
+        let now = jiff::Zoned::now();
+        Ok(template.insert(&self.prompt, &self.suffix, self.think, &now)?)
     }
 
     fn messages(&self, model: &Model) -> Vec<Message> {

@@ -204,6 +204,7 @@ fn prompt_status(error: &PromptError) -> StatusCode {
         PromptError::Refused(_) => StatusCode::BAD_REQUEST,
         PromptError::Parse(_)
         | PromptError::Render(_)
+        | PromptError::Go(_)
         | PromptError::TooLarge { .. }
         | PromptError::TooMuchWork => StatusCode::INTERNAL_SERVER_ERROR,
     }

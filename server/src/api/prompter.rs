@@ -12,9 +12,6 @@ use crate::store::{Digest, Model, Store, Weights};
 /// Templates that are kept; a server with more models in use reads them again.
 const MAX_PROMPTERS: usize = 64;
 
-/// The Go template of a model that wants its prompts as they are.
-const GO_PLAIN: &str = "{{ .Prompt }}";
-
 /// Writes prompts the way one model wants them.
 #[derive(Debug)]
 pub struct Prompter {
@@ -72,18 +69,12 @@ impl Prompters {
 
 impl Prompter {
     fn of(store: &Store, model: &Model) -> Result<Self, Error> {
-        let template = match (&model.chat_template, &model.template) {
-            _ if !model.config.renderer.is_empty() => Template::renderer(renderer(model)?),
-            (Some(jinja), _) => Template::jinja(jinja)?,
-            (None, Some(go)) if go.trim() != GO_PLAIN => {
-                return Err(Error::NotImplemented(format!(
-                    "the template of {:?} is written in Go's template language, which is not supported yet",
-                    model.name.to_string()
-                )));
-            }
-            (None, _) => Template::plain(),
+        let template = if model.config.renderer.is_empty() {
+            model.templates().template(store.go_templates())?
+        } else {
+            Template::renderer(renderer(model)?)
         };
-        let template = match families::parser(&model.config.parser) {
+        let template = match families::parser(parser(model)) {
             Some(parser) => template.with_traits(parser.traits()),
             None => template,
         };
@@ -105,17 +96,25 @@ impl Prompter {
     /// # Errors
     /// When the template refuses the conversation.
     pub fn render(&self, talk: Talk<'_>) -> Result<String, PromptError> {
+        self.render_with(&self.template, talk)
+    }
+
+    /// The same through another template, as a request may bring one.
+    ///
+    /// # Errors
+    /// When the template refuses the conversation.
+    pub fn render_with(&self, template: &Template, talk: Talk<'_>) -> Result<String, PromptError> {
         let (messages, begun) = match talk.messages.split_last() {
             Some((last, before))
                 if last.role == "assistant"
                     && last.tool_calls.is_empty()
-                    && !self.template.continues_answers() =>
+                    && !template.continues_answers() =>
             {
                 (before, last.content.as_str())
             }
             _ => (talk.messages, ""),
         };
-        let mut prompt = self.template.render(&Conversation {
+        let mut prompt = template.render(&Conversation {
             messages,
             tools: talk.tools,
             think: talk.think,
@@ -129,6 +128,20 @@ impl Prompter {
             prompt.push_str(begun);
         }
         Ok(prompt)
+    }
+}
+
+/// The way of reading answers that a model names. The gpt-oss of older stores name none; their template shows it.
+fn parser(model: &Model) -> &str {
+    let is_harmony = matches!(model.details.family.as_str(), "gptoss" | "gpt-oss")
+        && model
+            .template
+            .as_ref()
+            .is_some_and(|template| template.contains("<|start|>") && template.contains("<|end|>"));
+    if model.config.parser.is_empty() && is_harmony {
+        "harmony"
+    } else {
+        &model.config.parser
     }
 }
 

@@ -96,7 +96,7 @@ fn open_store(config: &Config) -> io::Result<Store> {
     let explain = |what: &str, error: &dyn std::fmt::Display| {
         io::Error::other(format!("{what} {}: {error}", config.models.display()))
     };
-    let store = Store::open(&config.models)
+    let store = Store::open_with(&config.models, config.go_templates)
         .map_err(|error| explain("cannot use the models folder", &error))?;
     // A store that cannot be written still serves what it holds.
     if let Err(error) = store.seed(builtin::MODELS) {

@@ -9,6 +9,9 @@ pub enum PromptError {
     /// The template stumbled over this conversation.
     #[error("template error: {0}")]
     Render(String),
+    /// The Go template is none, or stumbled over this conversation; in Go's words.
+    #[error("{0}")]
+    Go(String),
     /// The template refused this conversation by calling `raise_exception` with these words.
     #[error("{0}")]
     Refused(String),

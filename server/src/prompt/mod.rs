@@ -7,9 +7,12 @@
 //! A further template language is one more variant of [`Template`]; a further model family, with its way of writing
 //! prompts and tool calls, is one more file in `families/`.
 
+mod allowance;
 mod call_syntax;
+mod choice;
 mod error;
 pub mod families;
+mod go;
 mod jinja;
 mod message;
 mod parse;
@@ -19,6 +22,7 @@ mod traits;
 mod truncate;
 
 pub use call_syntax::{Arguments, CallSyntax};
+pub use choice::{Brought, Chosen, GoTemplates};
 pub use error::PromptError;
 pub use message::{Conversation, Effort, Message, Think, Tool, ToolCall};
 pub use parse::{Expectations, OutputParser, Part};

@@ -1,7 +1,7 @@
 //! A model's way of writing prompts, whichever language it is written in.
 
 use super::families::Renderer;
-use super::{Conversation, PromptError, Traits, jinja, plain};
+use super::{Conversation, PromptError, Think, Traits, go, jinja, plain};
 
 /// Turns conversations into prompts the way one model wants them.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ enum Language {
     Plain,
     /// The Jinja template of the model's own files. Boxed because it owns a whole environment.
     Jinja(Box<jinja::Template>),
+    /// The Go template of a layer beside them.
+    Go(Box<go::Template>),
     /// Part of the program, and named by the model.
     Renderer(&'static Renderer),
 }
@@ -46,7 +48,7 @@ impl Template {
     #[must_use]
     pub fn may_be_cut(&self) -> bool {
         match self.language {
-            Language::Plain | Language::Renderer(_) => true,
+            Language::Plain | Language::Go(_) | Language::Renderer(_) => true,
             Language::Jinja(_) => false,
         }
     }
@@ -66,10 +68,22 @@ impl Template {
         Self { traits, ..self }
     }
 
+    /// Reads a Go template, as Ollama's template layers hold it.
+    ///
+    /// # Errors
+    /// [`PromptError::Go`] in Go's words; [`PromptError::TooLarge`] for a text that is no template by any measure.
+    pub fn go(source: &str) -> Result<Self, PromptError> {
+        let template = go::Template::parse(source)?;
+        Ok(Self {
+            traits: Traits::of_go(&template),
+            language: Language::Go(Box::new(template)),
+        })
+    }
+
     /// Whether a last message of the assistant is left open, so that the model goes on with it. Others would end it.
     #[must_use]
     pub fn continues_answers(&self) -> bool {
-        matches!(self.language, Language::Renderer(_))
+        matches!(self.language, Language::Go(_) | Language::Renderer(_))
     }
 
     /// What the template's text tells of the answers to expect.
@@ -88,6 +102,26 @@ impl Template {
             Language::Plain => Ok(plain::render(conversation.messages)),
             Language::Jinja(template) => template.render(conversation),
             Language::Renderer(renderer) => (renderer.render)(conversation),
+            Language::Go(template) => template.render(conversation),
+        }
+    }
+
+    /// The prompt that asks for what stands between two texts; none if the template has no place for the second.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn insert(
+        &self,
+        prompt: &str,
+        suffix: &str,
+        think: Think,
+        now: &jiff::Zoned,
+    ) -> Result<Option<String>, PromptError> {
+        match &self.language {
+            Language::Go(template) if template.takes_suffix() => {
+                template.insert(prompt, suffix, think, now).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! What the text of a template tells of its model: what it can do and how it writes it down.
 
 use super::families::{cohere, deepseek, harmony};
+use super::go;
 
-/// What a model can do, judged by its Jinja template alone.
+/// What a model can do, judged by its template alone.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Capabilities {
     /// It can be given tools.
     pub tools: bool,
     /// It can think aloud.
     pub thinking: bool,
+    /// It can be asked for what stands between two texts.
+    pub insert: bool,
 }
 
 /// How a model marks the parts of its answers.
@@ -18,6 +21,9 @@ pub struct Traits {
     pub thinking: Option<Tags>,
     /// How it writes tool calls; none if it cannot be given tools.
     pub tools: Option<ToolFormat>,
+    /// What it writes in front of tool calls, where that is all that is known of them: in any JSON behind it, what names
+    /// a tool that was offered is a call.
+    pub call_prefix: Option<String>,
     /// They are those of a parser that the model names: its marks are certain, so calls are read even where no tools
     /// were offered, and whitespace next to marks is dropped.
     pub is_named: bool,
@@ -189,6 +195,7 @@ pub fn capabilities(template: &str) -> Capabilities {
     Capabilities {
         tools: has("tools") || has("tool_call"),
         thinking: has("<think>") && has("</think>") || cuts_thoughts,
+        insert: false,
     }
 }
 
@@ -231,7 +238,10 @@ impl Traits {
             tag[..end].to_owned()
         });
         let format = self.tools.map_or(&[][..], ToolFormat::marks);
-        tags.chain(format.iter().map(ToString::to_string)).collect()
+        let prefix = self.call_prefix.iter().filter(|prefix| prefix.len() > 1);
+        tags.chain(format.iter().map(ToString::to_string))
+            .chain(prefix.cloned())
+            .collect()
     }
 
     /// What stands before an answer that a caller has begun, after the name of the speaker.
@@ -249,6 +259,15 @@ impl Traits {
         match self.tools {
             Some(ToolFormat::Harmony) => Some(harmony::ANSWER),
             _ => self.thinking.as_ref().map(|tags| tags.close.as_str()),
+        }
+    }
+
+    /// Reads the marks off a Go template. Tool calls are read whether or not it has a place for tools: Ollama's own rule.
+    pub(super) fn of_go(template: &go::Template) -> Self {
+        Self {
+            thinking: template.thinking_tags(),
+            call_prefix: Some(template.tool_prefix()),
+            ..Self::default()
         }
     }
 
@@ -278,7 +297,11 @@ mod tests {
         let check = |template: &str, tools, thinking| {
             assert_eq!(
                 capabilities(template),
-                Capabilities { tools, thinking },
+                Capabilities {
+                    tools,
+                    thinking,
+                    insert: false,
+                },
                 "{template}"
             );
         };

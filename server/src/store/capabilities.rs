@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::gguf::{Gguf, Value};
-use crate::prompt::families;
+use crate::prompt::{self, families};
 
 /// Something a model can do; the text is what `/api/show` says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,8 +76,12 @@ impl fmt::Display for Capability {
     }
 }
 
-/// What a GGUF model can do. A Go `template` given with the model counts instead of the Jinja one inside the file.
-pub(super) fn of_gguf(gguf: &Gguf, template: Option<&str>, has_projector: bool) -> Vec<Capability> {
+/// What a GGUF model can do. What its template lets it do has been judged already.
+pub(super) fn of_gguf(
+    gguf: &Gguf,
+    template: prompt::Capabilities,
+    has_projector: bool,
+) -> Vec<Capability> {
     let pooling = gguf.of_architecture("pooling_type");
     let scores = pooling.and_then(Value::as_unsigned) == Some(POOLING_RANK);
     let labels = match gguf.of_architecture("classifier.output_labels") {
@@ -86,15 +90,11 @@ pub(super) fn of_gguf(gguf: &Gguf, template: Option<&str>, has_projector: bool) 
     };
     // A reranker that was made from a language model chooses between "yes" and "no".
     let reranks = labels == 1 || gguf.architecture().starts_with("qwen3");
-    let (tools, insert, thinking) = match (template, gguf.chat_template()) {
-        (Some(go), _) => (
-            mentions(go, ".Tools"),
-            mentions(go, ".Suffix"),
-            mentions(go, ".Thinking") || has_thinking_tags(go),
-        ),
-        (None, Some(jinja)) => (mentions(jinja, "tools"), false, has_thinking_tags(jinja)),
-        (None, None) => (false, false, false),
-    };
+    let prompt::Capabilities {
+        tools,
+        thinking,
+        insert,
+    } = template;
     let possible = [
         (Capability::Completion, pooling.is_none()),
         (Capability::Embedding, pooling.is_some() && !scores),
@@ -157,32 +157,6 @@ pub(super) fn add_of_parser(capabilities: &mut Vec<Capability>, parser: &str) {
     }
 }
 
-fn has_thinking_tags(template: &str) -> bool {
-    template.contains("<think>") && template.contains("</think>")
-}
-
-/// Whether `variable` is named inside `{{ }}` or `{% %}`, as a word of its own.
-fn mentions(template: &str, variable: &str) -> bool {
-    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
-    template
-        .split("{{")
-        .flat_map(|part| part.split("{%"))
-        .skip(1)
-        .any(|part| {
-            let action = part
-                .split("}}")
-                .next()
-                .and_then(|action| action.split("%}").next())
-                .unwrap_or_default();
-            action.match_indices(variable).any(|(start, _)| {
-                let before = action[..start].chars().next_back();
-                let after = action[start + variable.len()..].chars().next();
-                !before.is_some_and(|letter| is_word(letter) || matches!(letter, '.' | '"' | '\''))
-                    && !after.is_some_and(is_word)
-            })
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -191,7 +165,7 @@ mod tests {
     use crate::store::gguf::Arrays;
     use crate::store::testing::{GgufBuilder, Kv};
 
-    fn check(builder: GgufBuilder, template: Option<&str>, expected: &[&str]) {
+    fn check(builder: GgufBuilder, template: prompt::Capabilities, expected: &[&str]) {
         let gguf = Gguf::read(Cursor::new(builder.build()), Arrays::Skip).unwrap();
         let found: Vec<_> = of_gguf(&gguf, template, false)
             .into_iter()
@@ -200,68 +174,41 @@ mod tests {
         assert_eq!(found, expected, "{template:?}");
     }
 
-    fn with_jinja(template: &'static str) -> GgufBuilder {
-        GgufBuilder::llama().with("tokenizer.chat_template", Kv::Text(template))
-    }
-
     #[test]
     fn templates_tell_what_a_model_was_taught() {
-        check(
-            GgufBuilder::llama().without("tokenizer.chat_template"),
-            None,
-            &["completion"],
-        );
-        check(
-            with_jinja("{% if tools %}{{ tools | tojson }}{% endif %}"),
-            None,
-            &["completion", "tools"],
-        );
-        check(
-            with_jinja("no tools here {{ message.tools_used }}{{ 'tools' }}"),
-            None,
-            &["completion"],
-        );
-        check(
-            with_jinja("<think>{{ x }}</think>"),
-            None,
-            &["completion", "thinking"],
-        );
-        let go =
-            "{{ if .Tools }}x{{ end }}{{ .Prompt }}{{ .Suffix }}<think>{{ .Thinking }}</think>";
+        let nothing = prompt::Capabilities::default();
+        check(GgufBuilder::llama(), nothing, &["completion"]);
+        let everything = prompt::Capabilities {
+            tools: true,
+            thinking: true,
+            insert: true,
+        };
         check(
             GgufBuilder::llama(),
-            Some(go),
+            everything,
             &["completion", "tools", "insert", "thinking"],
-        );
-        check(
-            GgufBuilder::llama(),
-            Some("{{ range $.Tools }}{{ end }}"),
-            &["completion", "tools"],
-        );
-        check(
-            with_jinja("{{ tools }}"),
-            Some("{{ .Prompt }} .Tools {{ .ToolsX }}"),
-            &["completion"],
         );
     }
 
     #[test]
     fn metadata_tells_what_a_model_was_built_for() {
+        let nothing = prompt::Capabilities::default();
         let pooling = GgufBuilder::llama().with("llama.pooling_type", Kv::U32(1));
-        check(pooling, None, &["embedding"]);
+        check(pooling, nothing, &["embedding"]);
         let vision = GgufBuilder::llama().with("llama.vision.block_count", Kv::U32(3));
-        check(vision, None, &["completion", "vision"]);
+        check(vision, nothing, &["completion", "vision"]);
     }
 
     #[test]
     fn scores_in_place_of_a_vector_are_labels_or_a_rank() {
         let rank = GgufBuilder::llama().with("llama.pooling_type", Kv::U32(4));
-        check(rank.clone(), None, &["rerank"]);
+        let nothing = prompt::Capabilities::default();
+        check(rank.clone(), nothing, &["rerank"]);
         let labels = rank.with(
             "llama.classifier.output_labels",
             Kv::Texts(&["bad", "good"]),
         );
-        check(labels, None, &["classify"]);
+        check(labels, nothing, &["classify"]);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub use partial::{Part, PartialBlob};
 pub use relative_name::RelativeName;
 pub use seed::{SeedModel, Seeded};
 
+use crate::prompt::GoTemplates;
+
 /// A cheap handle to a folder of models.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -65,6 +67,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Shared {
     root: PathBuf,
+    /// Which of a model's templates is used.
+    go_templates: GoTemplates,
     /// What the manifests say, read once; an entry counts only while the manifest's digest and time are still the same.
     resolved: Mutex<HashMap<Name, Arc<Model>>>,
 }
@@ -72,8 +76,17 @@ struct Shared {
 impl Store {
     /// Opens the store below `root`, making its folders if they are missing.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_with(root, GoTemplates::default())
+    }
+
+    /// The same, with a rule on which of a model's templates is used.
+    pub fn open_with(
+        root: impl Into<PathBuf>,
+        go_templates: GoTemplates,
+    ) -> Result<Self, StoreError> {
         let shared = Shared {
             root: root.into(),
+            go_templates,
             resolved: Mutex::default(),
         };
         let store = Self {
@@ -83,6 +96,12 @@ impl Store {
             fs::create_dir_all(folder).map_err(StoreError::io("opening the models folder"))?;
         }
         Ok(store)
+    }
+
+    /// Which of a model's templates is used.
+    #[must_use]
+    pub fn go_templates(&self) -> GoTemplates {
+        self.shared.go_templates
     }
 
     /// The folder the store lives in.

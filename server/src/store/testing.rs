@@ -108,11 +108,6 @@ impl GgufBuilder {
         self
     }
 
-    pub(super) fn without(mut self, key: &str) -> Self {
-        self.entries.retain(|(existing, _)| existing != key);
-        self
-    }
-
     pub(super) fn repeat(mut self, key: &str) -> Self {
         let entry = self
             .entries

@@ -30,6 +30,7 @@ mod server;
 mod structured;
 mod support;
 mod tei;
+mod templates;
 mod tidy;
 mod tokens;
 mod vectors;

@@ -51,7 +51,7 @@ impl Server {
         let mut config = Config::from_environment(&Environment::of(variables));
         models.path().clone_into(&mut config.models);
         let config = Arc::new(config);
-        let store = Store::open(models.path()).unwrap();
+        let store = Store::open_with(models.path(), config.go_templates).unwrap();
         store.seed(builtin::MODELS).unwrap();
         let loaded = Models::new(Arc::clone(&config), store.clone());
         let app = Arc::new(App::new(config, store, loaded, recorder()));

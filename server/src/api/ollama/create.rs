@@ -17,6 +17,7 @@ use super::base;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::reference::{CloudUse, ModelRef};
 use crate::api::{App, Error, reply};
+use crate::prompt::{PromptError, Template};
 use crate::registry;
 use crate::store::{
     CreateModel, Digest, Message, Name, Parameters, Progress, RelativeName, StoreError,
@@ -242,7 +243,9 @@ impl CreateRequest {
         meant.quantize = optional(self.quantize)
             .map(|name| name.parse())
             .transpose()?;
-        meant.template = optional(self.template);
+        meant.template = optional(self.template)
+            .map(|template| checked(&template).map(|()| template))
+            .transpose()?;
         meant.system = optional(self.system);
         meant.licenses = licenses(self.license)?;
         meant.parameters = Parameters::from_json(&self.parameters)?;
@@ -251,6 +254,15 @@ impl CreateRequest {
         meant.parser = optional(self.parser);
         meant.requires = optional(self.requires);
         Ok(meant)
+    }
+}
+
+/// Refuses a template that is none.
+fn checked(template: &str) -> Result<(), Error> {
+    match Template::go(template) {
+        Ok(_) => Ok(()),
+        Err(PromptError::Go(what)) => Err(Error::BadRequest(format!("template error: {what}"))),
+        Err(other) => Err(Error::BadRequest(other.to_string())),
     }
 }
 

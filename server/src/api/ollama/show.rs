@@ -142,10 +142,7 @@ impl Show {
             license: model.licenses.join("\n"),
             modelfile: modelfile::show(&model),
             parameters: model.parameters.to_string(),
-            template: model
-                .chat_template
-                .clone()
-                .or_else(|| model.template.clone()),
+            template: model.chosen_template().map(str::to_owned),
             system,
             details: DetailsRecord::shown(&model.details),
             messages: model.messages.clone(),

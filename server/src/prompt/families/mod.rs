@@ -128,6 +128,7 @@ impl Parser {
                 close: close.into(),
             }),
             tools: self.calls,
+            call_prefix: None,
             is_named: true,
             reopens_thinking: self.reopens,
             drops_unwanted_thinking: self.drops,

@@ -4,7 +4,6 @@
 //! on its work, on its nesting and on its output, and it sees nothing but the conversation. The engine leaves two gaps
 //! through which a template could end the process, and `screen` and `allowance` close them.
 
-mod allowance;
 mod context;
 mod json;
 mod python;
@@ -18,7 +17,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 use self::context::Wishes;
-use super::{Conversation, PromptError};
+use super::{Conversation, PromptError, allowance};
 
 /// Longest template text in bytes, four times the longest in use.
 const MAX_TEMPLATE_BYTES: usize = 128 << 10;

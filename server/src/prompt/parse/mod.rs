@@ -10,6 +10,7 @@ pub(super) mod json;
 mod llama;
 mod marked;
 mod mistral;
+mod prefixed;
 #[cfg(test)]
 mod tests;
 mod thinking;
@@ -81,7 +82,11 @@ impl OutputParser {
             Some(format) if traits.is_named || !tools.is_empty() => {
                 Some(ToolCalls::new(format, tools))
             }
-            _ => None,
+            Some(_) => None,
+            None => {
+                let prefix = traits.call_prefix.as_ref().filter(|_| !tools.is_empty());
+                prefix.map(|prefix| ToolCalls::prefixed(prefix, tools))
+            }
         };
         let drops_thinking = think == Think::Off && traits.drops_unwanted_thinking;
         let thinking = match &traits.thinking {

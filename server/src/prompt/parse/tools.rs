@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Part, bare, elements, llama, marked, mistral};
+use super::{Part, bare, elements, llama, marked, mistral, prefixed};
 use crate::prompt::families::{cohere, deepseek, functiongemma, gemma4, glm, kimi, lfm2, olmo3};
 use crate::prompt::{Tool, ToolCall, ToolFormat};
 
@@ -89,8 +89,17 @@ pub(super) struct ToolCalls {
 
 impl ToolCalls {
     pub(super) fn new(format: ToolFormat, tools: &[Tool]) -> Self {
+        Self::of(reader(format, tools))
+    }
+
+    /// Reads calls behind a prefix, whatever they look like.
+    pub(super) fn prefixed(prefix: &str, tools: &[Tool]) -> Self {
+        Self::of(Box::new(prefixed::Prefixed::new(prefix, tools)))
+    }
+
+    fn of(format: Box<dyn Format>) -> Self {
         Self {
-            format: reader(format, tools),
+            format,
             held: String::new(),
             space: String::new(),
             so_far: SoFar::default(),

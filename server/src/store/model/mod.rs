@@ -19,6 +19,8 @@ use super::{
     capabilities,
 };
 
+use crate::prompt::{Brought, Chosen};
+
 /// The longest template, system message, licence or settings layer.
 pub(super) const MAX_TEXT_BYTES: u64 = 16 << 20;
 /// How many resolved models are remembered; a store with more works and resolves anew.
@@ -41,6 +43,8 @@ pub struct Model {
     pub template: Option<String>,
     /// The Jinja template inside the GGUF file, if any.
     pub chat_template: Option<String>,
+    /// Which of the two is used.
+    pub chosen: Chosen,
     /// The system message of every chat that has none of its own.
     pub system: Option<String>,
     /// What requests need not repeat.
@@ -124,6 +128,35 @@ pub struct Details {
     pub context_length: Option<u64>,
     /// The width of the model's vectors.
     pub embedding_length: Option<u64>,
+}
+
+impl Model {
+    /// The templates that came with it.
+    #[must_use]
+    pub fn templates(&self) -> Brought<'_> {
+        brought(
+            self.chat_template.as_deref(),
+            self.template.as_deref(),
+            &self.config,
+        )
+    }
+
+    /// The text of the template that is used; what every prompt is put into where there is none.
+    #[must_use]
+    pub fn chosen_template(&self) -> Option<&str> {
+        match self.chosen {
+            Chosen::Jinja => self.chat_template.as_deref(),
+            Chosen::Go | Chosen::Nothing => self.template.as_deref(),
+        }
+    }
+}
+
+fn brought<'a>(jinja: Option<&'a str>, go: Option<&'a str>, config: &Config) -> Brought<'a> {
+    Brought {
+        jinja: jinja.filter(|text| !text.is_empty()),
+        go,
+        is_named: !(config.renderer.is_empty() && config.parser.is_empty()),
+    }
 }
 
 impl Store {
@@ -220,6 +253,7 @@ impl Resolver<'_> {
         };
         let mut chat_template = None;
         let mut embeds_raw = false;
+        let mut chosen = Chosen::Nothing;
         let mut capabilities = match &weights {
             Weights::Gguf {
                 model, projectors, ..
@@ -233,7 +267,11 @@ impl Resolver<'_> {
                     .or_else(|| number("embedding_length"));
                 embeds_raw = capabilities::embeds_raw(&gguf);
                 chat_template = gguf.chat_template().map(str::to_owned);
-                capabilities::of_gguf(&gguf, template.as_deref(), !projectors.is_empty())
+                let brought = brought(chat_template.as_deref(), template.as_deref(), &config);
+                let rule = self.store.go_templates();
+                chosen = brought.chosen(rule);
+                let abilities = brought.capabilities(rule);
+                capabilities::of_gguf(&gguf, abilities, !projectors.is_empty())
             }
             Weights::Onnx { files, .. } => self
                 .store
@@ -255,6 +293,7 @@ impl Resolver<'_> {
             weights,
             template,
             chat_template,
+            chosen,
             system: self.last_text(LayerKind::System)?,
             parameters: self
                 .last(LayerKind::Parameters)

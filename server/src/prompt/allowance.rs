@@ -1,7 +1,6 @@
 //! How much work a template may do, and the stack it does it on.
 
-use super::PromptError;
-use crate::prompt::{Conversation, Message};
+use super::{Conversation, Message, PromptError};
 
 /// Units of work every rendering gets: one an instruction, and one for every 64 bytes that are made on the way.
 const BASE: u64 = 20_000;
@@ -15,7 +14,7 @@ const BYTES_PER_UNIT: u64 = 4;
 /// Units no rendering gets more than: a second of one core, and 128 MB.
 const MAX: u64 = 2_000_000;
 
-/// Stack for each unit. A unit of work can put a value into one more list, and printing, comparing or dropping lists
+/// Stack for each unit of a Jinja template's work. A unit can put a value into one more list, and printing, comparing or dropping lists
 /// within lists takes as many nested calls, of at most 640 bytes as measured. Only what is used takes memory.
 const STACK_BYTES_PER_UNIT: u64 = 1_024;
 
@@ -35,7 +34,13 @@ pub(super) fn units(conversation: &Conversation<'_>) -> u64 {
     (BASE + messages.chain(tools).sum::<u64>()).min(MAX)
 }
 
-/// Does a rendering that may cost so many units on a stack that suffices for it.
+/// What a rendering may cost that has nothing but texts.
+pub(super) fn of_texts(texts: &[&str]) -> u64 {
+    let texts = texts.iter().map(|of_one| text(of_one));
+    (BASE + texts.sum::<u64>()).min(MAX)
+}
+
+/// Renders a Jinja template that may cost so many units on a stack that suffices for it.
 pub(super) fn render<T: Send>(
     units: u64,
     work: impl FnOnce() -> Result<T, PromptError> + Send,
@@ -50,7 +55,8 @@ pub(super) fn parse<T: Send>(
     on_stack(PARSE_STACK_BYTES, work)
 }
 
-fn on_stack<T: Send>(
+/// Works on a stack of so many bytes, of which only those that are used take memory.
+pub(super) fn on_stack<T: Send>(
     bytes: u64,
     work: impl FnOnce() -> Result<T, PromptError> + Send,
 ) -> Result<T, PromptError> {

@@ -44,5 +44,12 @@ registry-check: build   ## Pull and push against Debian's docker-registry, and a
 	@command -v docker-registry >/dev/null || apt-get install --yes --no-install-recommends docker-registry
 	python3 server/tests/registry/check.py target/release/chaski --kills $(KILLS) $(if $(OLLAMA),--ollama $(OLLAMA))
 
+fuzz:                   ## Send what an OpenAPI document allows, and what it does not, to a running server (URL=... SPEC=...)
+	python3 -m venv .tools/fuzz
+	.tools/fuzz/bin/pip install --quiet --requirement server/tests/openapi/requirements.txt
+	cd server/tests && SCHEMATHESIS_HOOKS=openapi.hooks $(CURDIR)/.tools/fuzz/bin/schemathesis run $(abspath $(SPEC)) --url $(URL) \
+	  --checks not_a_server_error,response_schema_conformance,content_type_conformance,every_line_is_an_object \
+	  --exclude-path-regex 'pull|push' --phases examples,coverage,fuzzing --continue-on-failure
+
 clean:
 	$(CARGO) clean

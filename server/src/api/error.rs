@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::refusal::Refusal;
 use super::reply;
@@ -71,7 +72,7 @@ pub enum Error {
 }
 
 /// Ollama's shape of an error.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct ErrorBody {
     error: String,
 }

@@ -13,7 +13,11 @@ use futures::StreamExt;
 use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
 
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Schema, Type};
+
 use super::Error;
+use super::openapi::describe;
 
 /// How long a client may let us wait for the next piece of its body.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
@@ -28,12 +32,20 @@ pub trait FromJson: Default {
 
     /// Takes the value apart.
     fn from_json(value: Value) -> Result<Self, Mismatch>;
+
+    /// What such a value looks like, for the API's document. A type that is not parsed from the fields of an object says
+    /// it itself.
+    fn schema() -> RefOr<Schema> {
+        describe::object::<Self>()
+    }
 }
 
 /// The fields of a JSON object that becomes the structure `structure`.
 pub struct Fields {
     structure: &'static str,
     fields: Map<String, Value>,
+    /// Whether somebody wants to know which fields are taken, see [`describe`].
+    is_described: bool,
 }
 
 /// A JSON value that does not fit.
@@ -162,7 +174,11 @@ impl Fields {
                     .into_iter()
                     .map(|(name, value)| (name.to_ascii_lowercase(), value))
                     .collect();
-                Ok(Self { structure, fields })
+                Ok(Self {
+                    structure,
+                    fields,
+                    is_described: describe::is_open(),
+                })
             }
             other => Err(Mismatch::new(&other, structure)),
         }
@@ -173,6 +189,9 @@ impl Fields {
     /// # Errors
     /// When the field is of another type.
     pub fn take<T: FromJson>(&mut self, name: &str) -> Result<T, Mismatch> {
+        if self.is_described {
+            describe::note(name, T::schema());
+        }
         match self.fields.swap_remove(name) {
             None | Some(Value::Null) => Ok(T::default()),
             Some(value) => {
@@ -192,6 +211,7 @@ impl Fields {
         let entry = fields.map(|value| (name.to_owned(), value));
         let mut copy = Self {
             structure: self.structure,
+            is_described: self.is_described,
             fields: entry.into_iter().collect(),
         };
         copy.take(name)
@@ -274,6 +294,10 @@ impl std::fmt::Display for Mismatch {
 impl FromJson for Value {
     const GO_TYPE: &'static str = "interface {}";
 
+    fn schema() -> RefOr<Schema> {
+        describe::anything()
+    }
+
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         Ok(value)
     }
@@ -281,6 +305,10 @@ impl FromJson for Value {
 
 impl FromJson for String {
     const GO_TYPE: &'static str = "string";
+
+    fn schema() -> RefOr<Schema> {
+        describe::value(Type::String)
+    }
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         match value {
@@ -293,6 +321,10 @@ impl FromJson for String {
 impl FromJson for bool {
     const GO_TYPE: &'static str = "bool";
 
+    fn schema() -> RefOr<Schema> {
+        describe::value(Type::Boolean)
+    }
+
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         value
             .as_bool()
@@ -303,6 +335,10 @@ impl FromJson for bool {
 impl FromJson for i64 {
     const GO_TYPE: &'static str = "int";
 
+    fn schema() -> RefOr<Schema> {
+        describe::value(Type::Integer)
+    }
+
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         value
             .as_i64()
@@ -312,6 +348,10 @@ impl FromJson for i64 {
 
 impl FromJson for i32 {
     const GO_TYPE: &'static str = "int";
+
+    fn schema() -> RefOr<Schema> {
+        describe::value(Type::Integer)
+    }
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         value
@@ -334,6 +374,10 @@ impl FromJson for f64 {
 impl FromJson for Map<String, Value> {
     const GO_TYPE: &'static str = "map[string]interface {}";
 
+    fn schema() -> RefOr<Schema> {
+        describe::value(Type::Object)
+    }
+
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         match value {
             Value::Object(object) => Ok(object),
@@ -345,6 +389,10 @@ impl FromJson for Map<String, Value> {
 impl<T: FromJson> FromJson for Option<T> {
     const GO_TYPE: &'static str = T::GO_TYPE;
 
+    fn schema() -> RefOr<Schema> {
+        T::schema()
+    }
+
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         T::from_json(value).map(Some)
     }
@@ -352,6 +400,10 @@ impl<T: FromJson> FromJson for Option<T> {
 
 impl<T: FromJson> FromJson for Vec<T> {
     const GO_TYPE: &'static str = "[]interface {}";
+
+    fn schema() -> RefOr<Schema> {
+        describe::list(T::schema())
+    }
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         match value {

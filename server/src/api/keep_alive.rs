@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Schema, Type};
 
 use crate::api::json::{FromJson, Mismatch};
+use crate::api::openapi::describe;
 use crate::duration::KeepAlive;
 
 /// The field as typed. Absent: what the server was started with.
@@ -20,6 +23,10 @@ impl KeepAliveField {
 
 impl FromJson for KeepAliveField {
     const GO_TYPE: &'static str = "Duration";
+
+    fn schema() -> RefOr<Schema> {
+        describe::either([describe::value(Type::Number), describe::value(Type::String)])
+    }
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let unsupported = |kind: &str| Mismatch::Value(format!("Unsupported type: '{kind}'"));

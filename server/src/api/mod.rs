@@ -30,6 +30,7 @@ mod number;
 mod observe;
 mod ollama;
 mod openai;
+mod openapi;
 mod options;
 mod prompter;
 mod reference;
@@ -140,6 +141,7 @@ pub fn router(app: Arc<App>, address: SocketAddr) -> Router {
         .merge(openai::routes())
         .merge(anthropic::routes())
         .merge(native::routes())
+        .into_router()
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "404 page not found") })
         .method_not_allowed_fallback(|| async {
             plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")

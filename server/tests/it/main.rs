@@ -20,6 +20,7 @@ mod gguf;
 mod http;
 mod images;
 mod openai;
+mod openapi;
 mod projector;
 mod ranking;
 mod recovery;

@@ -6,19 +6,21 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{reply, request};
 use crate::api::body::Body;
 use crate::api::chat::Chat;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
+use crate::api::openapi::About;
 use crate::api::{App, Error};
 
 /// The body: that of `/v1/messages` without what is about the answer.
 #[derive(Default)]
 pub struct CountRequest(Chat);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CountRecord {
     input_tokens: usize,
 }
@@ -33,6 +35,13 @@ impl FromJson for CountRequest {
         chat.manner.truncate = false;
         Ok(Self(chat))
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Count the tokens of a conversation")
+        .takes::<CountRequest>()
+        .gives::<CountRecord>()
 }
 
 /// Counts the tokens of the prompt.

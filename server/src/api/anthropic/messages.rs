@@ -14,6 +14,7 @@ use crate::api::chat::Chat;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::api::number::Float;
+use crate::api::openapi::{About, EVENTS};
 use crate::api::sse::sse;
 use crate::api::{App, Error};
 use crate::store::Parameters;
@@ -63,6 +64,13 @@ impl FromJson for MessagesRequest {
             stream: fields.take("stream")?,
         })
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Answer a conversation")
+        .takes::<MessagesRequest>()
+        .gives_forms(EVENTS)
 }
 
 /// Answers the conversation.

@@ -10,28 +10,27 @@ mod reply;
 mod request;
 mod tools;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::post;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{App, large_bodies};
+use super::large_bodies;
+use super::openapi::Routes;
 
 /// The routes of this folder.
-pub fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/v1/messages", post(messages::messages))
-        .route(
+pub fn routes() -> Routes {
+    Routes::of::<ErrorBody>("anthropic")
+        .post("/v1/messages", messages::messages, messages::about())
+        .post(
             "/v1/messages/count_tokens",
-            post(count_tokens::count_tokens),
+            count_tokens::count_tokens,
+            count_tokens::about(),
         )
-        .layer(large_bodies())
+        .bounded(large_bodies())
 }
 
 /// Anthropic's shape of an error.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -40,7 +39,7 @@ pub struct ErrorBody {
     request_id: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ErrorRecord {
     #[serde(rename = "type")]
     kind: &'static str,

@@ -7,10 +7,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::inputs::Inputs;
 use super::score_model::{ScoreModel, Task};
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::About;
 use crate::api::time::nanoseconds;
 use crate::api::{App, Error, reply};
 use crate::inference::encode::{Classify, Input, LabelScore};
@@ -26,7 +28,7 @@ pub struct ClassifyRequest {
     raw_scores: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ClassifyRecord {
     model: String,
     /// For each text, in order, the labels, best first.
@@ -43,7 +45,7 @@ struct ClassifyRecord {
 }
 
 /// A label and its score.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct LabelRecord {
     label: String,
     score: f32,
@@ -74,6 +76,13 @@ impl FromJson for ClassifyRequest {
             raw_scores: fields.take("raw_scores")?,
         })
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Give texts, or pairs of texts, the scores of a model's labels")
+        .takes::<ClassifyRequest>()
+        .gives::<ClassifyRecord>()
 }
 
 /// Scores the labels.

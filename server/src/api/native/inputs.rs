@@ -1,8 +1,11 @@
 //! Texts and pairs of texts, in the forms in which callers write them.
 
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Schema, Type};
 
 use crate::api::json::{Fields, FromJson, Mismatch};
+use crate::api::openapi::describe;
 use crate::inference::encode::Input;
 
 /// A text, a pair (`{"text": ..., "text_pair": ...}`), or a list whose items are texts or pairs, the latter also written as
@@ -12,6 +15,17 @@ pub struct Inputs(pub Vec<Input>);
 
 impl FromJson for Inputs {
     const GO_TYPE: &'static str = "texts or pairs of texts";
+
+    fn schema() -> RefOr<Schema> {
+        let item = || {
+            describe::either([
+                <String as FromJson>::schema(),
+                describe::list(<String as FromJson>::schema()),
+                describe::value(Type::Object),
+            ])
+        };
+        describe::either([item(), describe::list(item())])
+    }
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         Ok(Self(match value {

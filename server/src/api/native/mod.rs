@@ -9,28 +9,50 @@ mod score_model;
 mod tei;
 mod tokenize;
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::{get, post};
-
-use super::{App, large_bodies};
+use super::error::ErrorBody;
+use super::large_bodies;
+use super::openapi::{About, Routes, TEXT};
 
 /// The routes of this folder.
-pub fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/classify", post(classify::classify))
-        .route("/api/tokenize", post(tokenize::tokenize))
-        .route("/api/detokenize", post(tokenize::detokenize))
-        .route("/rerank", post(rerank::rerank))
-        .route("/v1/rerank", post(rerank::rerank))
-        .route("/v2/rerank", post(rerank::rerank))
-        .route("/api/rerank", post(rerank::rerank))
-        .layer(large_bodies())
+pub fn routes() -> Routes {
+    let text = |summary| About::new(summary).gives_content(TEXT);
+    Routes::of::<ErrorBody>("native")
+        .post("/classify", classify::classify, classify::about())
+        .post(
+            "/api/tokenize",
+            tokenize::tokenize,
+            tokenize::about_tokenize(),
+        )
+        .post(
+            "/api/detokenize",
+            tokenize::detokenize,
+            tokenize::about_detokenize(),
+        )
+        .post("/rerank", rerank::rerank, rerank::about())
+        .post("/v1/rerank", rerank::rerank, rerank::about())
+        .post("/v2/rerank", rerank::rerank, rerank::about())
+        .post("/api/rerank", rerank::rerank, rerank::about())
+        .bounded(large_bodies())
         .merge(tei::routes())
-        .route("/metrics", get(metrics::metrics))
-        .route("/healthz", get(health::healthz))
+        .get(
+            "/metrics",
+            metrics::metrics,
+            text("Show every metric, for Prometheus"),
+        )
+        .get(
+            "/healthz",
+            health::healthz,
+            text("Tell that the process answers"),
+        )
         // As text-embeddings-inference and llama.cpp's server call it.
-        .route("/health", get(health::healthz))
-        .route("/readyz", get(health::readyz))
+        .get(
+            "/health",
+            health::healthz,
+            text("Tell that the process answers"),
+        )
+        .get(
+            "/readyz",
+            health::readyz,
+            text("Tell whether new requests are welcome"),
+        )
 }

@@ -8,10 +8,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Schema, Type};
 
 use super::score_model::{ScoreModel, Task};
 use super::tei::TeiError;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::About;
+use crate::api::openapi::describe;
 use crate::api::{App, Error, reply};
 use crate::inference::encode::Rerank;
 
@@ -32,7 +37,7 @@ pub struct RerankRequest {
 #[derive(Default)]
 struct Document(String);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct RerankRecord {
     model: String,
     object: &'static str,
@@ -44,7 +49,7 @@ struct RerankRecord {
     truncated_inputs: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ResultRecord {
     /// Its place among the documents, from 0.
     index: usize,
@@ -53,19 +58,19 @@ struct ResultRecord {
     document: Option<DocumentRecord>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DocumentRecord {
     text: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct UsageRecord {
     prompt_tokens: u32,
     total_tokens: u32,
 }
 
 /// A result as text-embeddings-inference gives it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct RankRecord {
     index: usize,
     score: f32,
@@ -94,12 +99,26 @@ impl FromJson for RerankRequest {
 impl FromJson for Document {
     const GO_TYPE: &'static str = "string";
 
+    fn schema() -> RefOr<Schema> {
+        describe::either([
+            <String as FromJson>::schema(),
+            describe::value(Type::Object),
+        ])
+    }
+
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         match value {
             Value::Object(_) => Ok(Self(Fields::of("Document", value)?.take("text")?)),
             text => String::from_json(text).map(Self),
         }
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Order documents by their relevance to a query")
+        .takes::<RerankRequest>()
+        .gives::<RerankRecord>()
 }
 
 /// Ranks the texts. A failure is told in the shape of the server whose shape the request has.

@@ -8,10 +8,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::keep_alive::KeepAliveField;
+use crate::api::openapi::About;
 use crate::api::session::{Purpose, Session};
 use crate::api::time::nanoseconds;
 use crate::api::{App, Error, reply};
@@ -44,7 +46,7 @@ pub struct DetokenizeRequest {
 }
 
 /// Times in nanoseconds.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TokenizeRecord {
     model: String,
     tokens: Tokens,
@@ -52,21 +54,21 @@ struct TokenizeRecord {
     load_duration: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Tokens {
     Bare(Vec<Token>),
     WithPieces(Vec<TokenRecord>),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TokenRecord {
     id: Token,
     piece: Piece,
 }
 
 /// What a token stands for: text, or bytes where they are only a part of a character.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Piece {
     Text(String),
@@ -74,7 +76,7 @@ enum Piece {
 }
 
 /// Times in nanoseconds.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DetokenizeRecord {
     model: String,
     content: String,
@@ -134,6 +136,13 @@ impl FromJson for DetokenizeRequest {
     }
 }
 
+/// For the document.
+pub fn about_tokenize() -> About {
+    About::new("Turn a text into tokens")
+        .takes::<TokenizeRequest>()
+        .gives::<TokenizeRecord>()
+}
+
 /// Turns a text into tokens.
 pub async fn tokenize(
     State(app): State<Arc<App>>,
@@ -166,6 +175,13 @@ pub async fn tokenize(
         load_duration: nanoseconds(session.load),
     };
     Ok(reply::json(StatusCode::OK, &record))
+}
+
+/// For the document.
+pub fn about_detokenize() -> About {
+    About::new("Turn tokens into text")
+        .takes::<DetokenizeRequest>()
+        .gives::<DetokenizeRecord>()
 }
 
 /// Turns tokens into a text.

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::{App, Error, reply};
 
@@ -14,7 +15,7 @@ const HOSTNAME_FILE: &str = "/proc/sys/kernel/hostname";
 /// What is allowed in a URL's path or query as it is, of what host names are made of.
 const PLAIN: &[u8] = b"-._~";
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct SignIn {
     error: &'static str,
     signin_url: String,

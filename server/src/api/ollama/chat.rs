@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::common::Common;
 use super::message::{MessageField, ToolCallRecord, ToolField};
@@ -15,6 +16,7 @@ use crate::api::answer::{Answer, Delta, Ending};
 use crate::api::conversation::Conversation;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::{About, NDJSON};
 use crate::api::reply::{self, Dialect};
 use crate::api::session::Session;
 use crate::api::shape::{Shape, ToolChoice};
@@ -32,7 +34,7 @@ pub struct ChatRequest {
 }
 
 /// The whole reply, or a line of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ChatRecord {
     model: String,
     created_at: String,
@@ -48,7 +50,7 @@ struct ChatRecord {
     logprobs: Vec<LogprobRecord>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MessageRecord {
     role: &'static str,
     content: String,
@@ -77,6 +79,14 @@ impl FromJson for ChatRequest {
             tool_choice: fields.take("tool_choice")?,
         })
     }
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("Answer a conversation")
+        .takes::<ChatRequest>()
+        .gives_or_streams::<ChatRecord>(NDJSON)
 }
 
 /// Answers the conversation.

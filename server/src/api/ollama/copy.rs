@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::About;
 use crate::api::{App, Error};
 use crate::store::{Name, StoreError};
 
@@ -27,6 +28,14 @@ impl FromJson for CopyRequest {
             destination: fields.take("destination")?,
         })
     }
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("Give a model a second name")
+        .takes::<CopyRequest>()
+        .gives_nothing(StatusCode::OK, "Copied")
 }
 
 /// Copies the manifest; the weights are shared.

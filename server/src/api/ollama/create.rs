@@ -12,9 +12,11 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::ToSchema;
 
 use super::base;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::{About, NDJSON};
 use crate::api::reference::{CloudUse, ModelRef};
 use crate::api::{App, Error, reply};
 use crate::prompt::{PromptError, Template};
@@ -54,7 +56,7 @@ pub struct CreateRequest {
 
 struct MessageField(Message);
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Status {
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,6 +135,14 @@ impl Drop for Work {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("Make a model from another one or from uploaded files")
+        .takes::<CreateRequest>()
+        .gives_or_streams::<Status>(NDJSON)
 }
 
 /// Makes the model and tells how it goes. It is given up when the caller leaves.

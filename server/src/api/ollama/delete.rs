@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::About;
 use crate::api::reference::ModelRef;
 use crate::api::{App, Error};
 use crate::store::{Name, StoreError};
@@ -26,6 +27,14 @@ impl FromJson for DeleteRequest {
             model: fields.take_name()?,
         })
     }
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("Remove a model")
+        .takes::<DeleteRequest>()
+        .gives_nothing(StatusCode::OK, "Removed")
 }
 
 /// Forgets a model, and takes it out of memory once nothing runs on it.

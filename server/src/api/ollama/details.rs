@@ -1,11 +1,12 @@
 //! The `details` of lists, and what else several of them say about a model.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::store::{Details, Model};
 
 /// `details`, in Ollama's fields.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct DetailsRecord {
     parent_model: String,
     format: String,

@@ -7,10 +7,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
 
 use super::embedding::Embedding;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::About;
+use crate::api::openapi::describe;
 use crate::api::time::nanoseconds;
 use crate::api::{App, Error, reply};
 use crate::inference::encode::Embed;
@@ -28,7 +33,7 @@ pub struct EmbedRequest {
 #[derive(Debug, Default)]
 struct Inputs(Vec<String>);
 
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 struct EmbedRecord {
     model: String,
     /// In the order of the inputs.
@@ -38,7 +43,7 @@ struct EmbedRecord {
 }
 
 /// Times in nanoseconds.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EmbedMetrics {
     total_duration: u64,
     load_duration: u64,
@@ -65,6 +70,13 @@ impl FromJson for EmbedRequest {
 impl FromJson for Inputs {
     const GO_TYPE: &'static str = "any";
 
+    fn schema() -> RefOr<Schema> {
+        describe::either([
+            <String as FromJson>::schema(),
+            describe::list(<String as FromJson>::schema()),
+        ])
+    }
+
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let invalid = || Mismatch::Value("invalid input type".into());
         let texts = match value {
@@ -81,6 +93,13 @@ impl FromJson for Inputs {
         };
         Ok(Self(texts))
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Turn texts into vectors")
+        .takes::<EmbedRequest>()
+        .gives::<EmbedRecord>()
 }
 
 /// Embeds the texts.

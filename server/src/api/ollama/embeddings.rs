@@ -7,10 +7,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::embedding::Embedding;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::About;
 use crate::api::{App, Error, reply};
 use crate::inference;
 use crate::inference::encode::Embed;
@@ -22,7 +24,7 @@ pub struct EmbeddingsRequest {
     prompt: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EmbeddingsRecord {
     embedding: Vec<f32>,
 }
@@ -37,6 +39,13 @@ impl FromJson for EmbeddingsRequest {
             prompt: fields.take("prompt")?,
         })
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Turn a text into a vector")
+        .takes::<EmbeddingsRequest>()
+        .gives::<EmbeddingsRecord>()
 }
 
 /// Embeds the text.

@@ -4,19 +4,26 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::api::openapi::About;
 use crate::api::reference::CloudUse;
 use crate::api::{Error, reply};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Recommendations {
     recommendations: Vec<Recommendation>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Recommendation {
     model: &'static str,
     description: &'static str,
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Name models that are there without a download").gives::<Recommendations>()
 }
 
 /// The models that are there without a download.

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::common::Common;
 use super::message::{ImageField, ToolCallRecord};
@@ -16,6 +17,7 @@ use crate::api::continuation::Continuation;
 use crate::api::find::Refusals;
 use crate::api::images::Images;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::{About, NDJSON};
 use crate::api::reply::{self, Dialect};
 use crate::api::session::Session;
 use crate::api::shape::Shape;
@@ -38,7 +40,7 @@ pub struct GenerateRequest {
 }
 
 /// The whole reply, or a line of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct GenerateRecord {
     model: String,
     created_at: String,
@@ -82,6 +84,14 @@ impl FromJson for GenerateRequest {
             images: fields.take("images")?,
         })
     }
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("Continue a prompt")
+        .takes::<GenerateRequest>()
+        .gives_or_streams::<GenerateRecord>(NDJSON)
 }
 
 /// Continues the prompt.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::api::images;
 use crate::api::json::{Fields, FromJson, Mismatch};
@@ -39,13 +40,13 @@ struct OfferedFunction {
 }
 
 /// An entry of `tool_calls` in a reply.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct ToolCallRecord {
     id: String,
     function: CalledRecord,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CalledRecord {
     index: usize,
     name: String,

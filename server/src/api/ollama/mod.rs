@@ -34,53 +34,103 @@ mod tool_choice;
 mod transfer;
 mod version;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, head, post};
+use axum::http::StatusCode;
 
-use super::{App, SMALL_BODY_BYTES, large_bodies};
+use super::error::ErrorBody;
+use super::openapi::{About, BYTES, Routes, TEXT};
+use super::{SMALL_BODY_BYTES, large_bodies};
 
 /// The routes of this folder.
-pub fn routes() -> Router<Arc<App>> {
-    let with_texts = Router::new()
-        .route("/api/generate", post(generate::generate))
-        .route("/api/chat", post(chat::chat))
-        .route("/api/embed", post(embed::embed))
-        .route("/api/embeddings", post(embeddings::embeddings))
-        .route("/api/create", post(create::create))
-        .layer(large_bodies());
-    let uploads = Router::new()
-        .route(
-            "/api/blobs/{digest}",
-            head(blobs::exists).post(blobs::upload),
+pub fn routes() -> Routes {
+    let with_texts = family()
+        .post("/api/generate", generate::generate, generate::about())
+        .post("/api/chat", chat::chat, chat::about())
+        .post("/api/embed", embed::embed, embed::about())
+        .post(
+            "/api/embeddings",
+            embeddings::embeddings,
+            embeddings::about(),
         )
-        .layer(DefaultBodyLimit::disable());
-    Router::new()
-        .route("/", get(root::root))
-        .route("/api/version", get(version::version))
-        .route("/api/status", get(status::status))
-        .route("/api/tags", get(tags::tags))
-        .route("/api/ps", get(ps::ps))
-        .route("/api/show", post(show::show))
-        .route("/api/copy", post(copy::copy))
-        .route("/api/delete", delete(delete::delete))
-        .route("/api/pull", post(pull::pull))
-        .route("/api/push", post(push::push))
-        .route("/api/me", post(account::me))
-        .route("/api/signout", post(account::sign_out))
-        .route("/api/user/keys/{key}", delete(account::sign_out))
-        .route(
-            "/api/experimental/web_search",
-            post(experimental::web_search),
+        .post("/api/create", create::create, create::about())
+        .bounded(large_bodies());
+    let uploads = family()
+        .head(
+            BLOB,
+            blobs::exists,
+            about_blob("Tell whether a blob is there").gives_nothing(StatusCode::OK, "It is"),
         )
-        .route("/api/experimental/web_fetch", post(experimental::web_fetch))
-        .route(
-            "/api/experimental/model-recommendations",
-            get(experimental::recommendations),
+        .post(
+            BLOB,
+            blobs::upload,
+            about_blob("Store a blob")
+                .takes_content(BYTES)
+                .gives_nothing(StatusCode::CREATED, "Stored")
+                .gives_nothing(StatusCode::OK, "It was there"),
         )
-        .layer(DefaultBodyLimit::max(SMALL_BODY_BYTES))
+        .bounded(DefaultBodyLimit::disable());
+    family()
+        .get(
+            "/",
+            root::root,
+            About::new("Tell that a server is here").gives_content(TEXT),
+        )
+        .get("/api/version", version::version, version::about())
+        .get("/api/status", status::status, status::about())
+        .get("/api/tags", tags::tags, tags::about())
+        .get("/api/ps", ps::ps, ps::about())
+        .post("/api/show", show::show, show::about())
+        .post("/api/copy", copy::copy, copy::about())
+        .delete("/api/delete", delete::delete, delete::about())
+        .post(
+            "/api/pull",
+            pull::pull,
+            transfer::about("Fetch a model from a registry"),
+        )
+        .post(
+            "/api/push",
+            push::push,
+            transfer::about("Send a model to a registry"),
+        )
+        .merge(accounts())
+        .bounded(DefaultBodyLimit::max(SMALL_BODY_BYTES))
         .merge(with_texts)
         .merge(uploads)
+}
+
+/// What Ollama's own service would do.
+fn accounts() -> Routes {
+    family()
+        .post("/api/me", account::me, About::new("Tell who is signed in"))
+        .post("/api/signout", account::sign_out, About::new("Sign out"))
+        .delete(
+            "/api/user/keys/{key}",
+            account::sign_out,
+            About::new("Sign a machine out").named("key", "Its key"),
+        )
+        .post(
+            "/api/experimental/web_search",
+            experimental::web_search,
+            About::new("Search the web"),
+        )
+        .post(
+            "/api/experimental/web_fetch",
+            experimental::web_fetch,
+            About::new("Fetch a page"),
+        )
+        .get(
+            "/api/experimental/model-recommendations",
+            experimental::recommendations,
+            experimental::about(),
+        )
+}
+
+const BLOB: &str = "/api/blobs/{digest}";
+
+fn family() -> Routes {
+    Routes::of::<ErrorBody>("ollama")
+}
+
+fn about_blob(summary: &str) -> About {
+    About::new(summary).named("digest", "`sha256:` and 64 hexadecimal digits")
 }

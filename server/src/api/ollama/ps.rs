@@ -6,12 +6,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::details::DetailsRecord;
+use crate::api::openapi::About;
 use crate::api::{App, reply, time};
 use crate::models::Loaded;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Ps {
     /// Those that stay longest first.
     models: Vec<Process>,
@@ -19,7 +21,7 @@ struct Ps {
     waiting: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Process {
     name: String,
     model: String,
@@ -38,6 +40,12 @@ struct Process {
     running: u32,
     /// Extension: requests that wait for a slot; one that comes now is the next after them.
     queued: u32,
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("List the models in memory").gives::<Ps>()
 }
 
 /// The list.

@@ -1,13 +1,14 @@
 //! Fields that several replies share.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::answer::{Cut, Ending};
 use crate::api::time::nanoseconds;
 use crate::inference::generate::{Finish, Logprob, TokenLogprob};
 
 /// How a generation ended and what it took. Times in nanoseconds.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Metrics {
     total_duration: u64,
     load_duration: u64,
@@ -21,14 +22,14 @@ pub struct Metrics {
 }
 
 /// What of a prompt was not read.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CutRecord {
     messages: usize,
     tokens: u32,
 }
 
 /// An entry of `logprobs`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct LogprobRecord {
     #[serde(flatten)]
     chosen: TokenRecord,
@@ -36,7 +37,7 @@ pub struct LogprobRecord {
     top_logprobs: Vec<TokenRecord>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TokenRecord {
     /// Bytes that are no whole character are shown as U+FFFD here and as they are in `bytes`.
     token: String,
@@ -45,7 +46,7 @@ struct TokenRecord {
 }
 
 /// What `_debug_render_only` asks for.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct DebugInfo {
     /// The prompt.
     pub rendered_template: String,

@@ -7,9 +7,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::details::{DetailsRecord, capabilities};
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::openapi::About;
 use crate::api::reference::{CloudUse, ModelRef};
 use crate::api::{App, Error, reply, time};
 use crate::store::gguf::{self, Arrays, Gguf, Tensor};
@@ -29,7 +31,7 @@ pub struct ShowRequest {
     verbose: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Show {
     #[serde(skip_serializing_if = "String::is_empty")]
     license: String,
@@ -42,6 +44,7 @@ struct Show {
     system: String,
     details: DetailsRecord,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
     messages: Vec<Message>,
     #[serde(skip_serializing_if = "String::is_empty")]
     remote_model: String,
@@ -60,7 +63,7 @@ struct Show {
     requires: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TensorRecord {
     name: String,
     r#type: String,
@@ -78,6 +81,14 @@ impl FromJson for ShowRequest {
             verbose: fields.take("verbose")?,
         })
     }
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("Tell everything about a model")
+        .takes::<ShowRequest>()
+        .gives::<Show>()
 }
 
 /// The model as it is told.

@@ -3,19 +3,27 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::api::openapi::About;
 use crate::api::reply;
 
-#[derive(Serialize)]
-struct Status {
+#[derive(Serialize, ToSchema)]
+struct CloudStatus {
     cloud: Cloud,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Cloud {
     disabled: bool,
     /// Who disabled it, in Ollama's words: `none`, `env`, `config` or `both`.
     source: &'static str,
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("Tell that no model runs in a cloud").gives::<CloudStatus>()
 }
 
 /// The status.
@@ -24,5 +32,5 @@ pub async fn status() -> Response {
         disabled: true,
         source: "config",
     };
-    reply::json(StatusCode::OK, &Status { cloud })
+    reply::json(StatusCode::OK, &CloudStatus { cloud })
 }

@@ -6,18 +6,20 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::details::{DetailsRecord, capabilities};
+use crate::api::openapi::About;
 use crate::api::{App, Error, reply, time};
 use crate::store::Model;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Tags {
     /// Newest first.
     models: Vec<Tag>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Tag {
     name: String,
     model: String,
@@ -33,6 +35,12 @@ struct Tag {
     details: DetailsRecord,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     capabilities: Vec<&'static str>,
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("List the models on the disk").gives::<Tags>()
 }
 
 /// The list.

@@ -1,8 +1,11 @@
 //! `think`: whether, or how much, a model is to think before it answers.
 
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Schema, Type};
 
 use crate::api::json::{FromJson, Mismatch};
+use crate::api::openapi::describe;
 use crate::prompt::{Effort, Think};
 
 /// The field as typed. Absent is [`Think::Unset`].
@@ -11,6 +14,13 @@ pub struct ThinkField(pub Think);
 
 impl FromJson for ThinkField {
     const GO_TYPE: &'static str = "ThinkValue";
+
+    fn schema() -> RefOr<Schema> {
+        describe::either([
+            describe::value(Type::Boolean),
+            describe::words(["high", "medium", "low", "max"]),
+        ])
+    }
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let think = match value {

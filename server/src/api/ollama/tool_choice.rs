@@ -1,12 +1,22 @@
 //! `tool_choice`: whether the model is to call tools. OpenAI's field, which Ollama's own API lacks.
 
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Schema, Type};
 
 use crate::api::json::{FromJson, Mismatch};
+use crate::api::openapi::describe;
 use crate::api::shape::ToolChoice;
 
 impl FromJson for ToolChoice {
     const GO_TYPE: &'static str = "ToolChoice";
+
+    fn schema() -> RefOr<Schema> {
+        describe::either([
+            describe::words(["none", "auto", "required"]),
+            describe::value(Type::Object),
+        ])
+    }
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let name = value.pointer("/function/name").and_then(Value::as_str);

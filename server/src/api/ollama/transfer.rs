@@ -5,8 +5,10 @@ use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::api::json::{Fields, FromJson, Mismatch};
+use crate::api::openapi::{About, NDJSON};
 use crate::api::reference::ModelRef;
 use crate::api::{Error, reply};
 use crate::registry::{Credentials, Progress, Request, Transfer};
@@ -23,7 +25,7 @@ pub struct TransferRequest {
 }
 
 /// A line of the reply.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Line {
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +73,13 @@ impl TransferRequest {
             credentials,
         })
     }
+}
+
+/// For the document.
+pub fn about(summary: &str) -> About {
+    About::new(summary)
+        .takes::<TransferRequest>()
+        .gives_or_streams::<Line>(NDJSON)
 }
 
 /// The lines of a transfer as they come, or the last one alone.

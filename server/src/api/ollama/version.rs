@@ -6,13 +6,21 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::api::openapi::About;
 use crate::api::{App, reply};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Version<'a> {
     /// The Ollama release whose API this is: clients compare it with the oldest they can talk to.
     version: &'a str,
+}
+
+/// For the document.
+#[must_use]
+pub fn about() -> About {
+    About::new("Tell the version of Ollama whose API this is").gives::<Version<'_>>()
 }
 
 /// The version.

@@ -17,6 +17,7 @@ use crate::api::chat::Chat;
 use crate::api::conversation::{Conversation, lacks};
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
+use crate::api::openapi::{About, EVENTS};
 use crate::api::shape::{Format, Shape};
 use crate::api::sse::sse;
 use crate::api::{App, Error};
@@ -117,6 +118,13 @@ impl FromJson for ResponseFormat {
             }
         }))
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Answer a conversation")
+        .takes::<ChatRequest>()
+        .gives_forms(EVENTS)
 }
 
 /// Answers the conversation.

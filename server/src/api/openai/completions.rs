@@ -17,6 +17,7 @@ use crate::api::continuation::Continuation;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::api::manner::Manner;
+use crate::api::openapi::{About, EVENTS};
 use crate::api::session::Session;
 use crate::api::sse::sse;
 use crate::api::{App, Error};
@@ -153,6 +154,13 @@ impl CompletionRequest {
             ..Continuation::default()
         }
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Continue prompts")
+        .takes::<CompletionRequest>()
+        .gives_forms(EVENTS)
 }
 
 /// Continues the prompts.

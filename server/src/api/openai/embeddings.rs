@@ -8,12 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::record;
 use crate::api::body::Body;
 use crate::api::extension::Extension;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
+use crate::api::openapi::About;
 use crate::api::options::Options;
 use crate::api::session::{Purpose, Session};
 use crate::api::{App, Error};
@@ -54,7 +56,7 @@ enum Encoding {
     Base64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EmbeddingList {
     object: &'static str,
     data: Vec<EmbeddingRecord>,
@@ -62,21 +64,21 @@ struct EmbeddingList {
     usage: EmbeddingUsage,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EmbeddingRecord {
     object: &'static str,
     embedding: Vector,
     index: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 enum Vector {
     Float(Vec<f32>),
     Base64(String),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EmbeddingUsage {
     prompt_tokens: u32,
     total_tokens: u32,
@@ -146,6 +148,13 @@ impl FromJson for Encoding {
             ))),
         }
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Turn texts into vectors")
+        .takes::<EmbeddingRequest>()
+        .gives::<EmbeddingList>()
 }
 
 /// Embeds the texts.

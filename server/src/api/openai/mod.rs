@@ -21,45 +21,53 @@ mod tool_choice;
 mod tools;
 mod transcriptions;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::large_bodies;
+use super::openapi::{About, Routes};
 use super::refusal::Refusal;
-use super::{App, large_bodies};
 
 /// The routes of this folder.
-pub fn routes() -> Router<Arc<App>> {
-    let with_texts = Router::new()
-        .route("/v1/chat/completions", post(chat::chat))
-        .route("/v1/completions", post(completions::completions))
-        .route("/v1/embeddings", post(embeddings::embeddings))
-        .route("/v1/responses", post(responses::responses))
-        .layer(large_bodies());
-    let uploads = Router::new()
-        .route(
-            "/v1/audio/transcriptions",
-            post(transcriptions::transcriptions),
+pub fn routes() -> Routes {
+    let family = || Routes::of::<ErrorBody>("openai");
+    let with_texts = family()
+        .post("/v1/chat/completions", chat::chat, chat::about())
+        .post(
+            "/v1/completions",
+            completions::completions,
+            completions::about(),
         )
-        .layer(DefaultBodyLimit::max(transcriptions::MAX_UPLOAD_BYTES));
-    Router::new()
-        .route("/v1/models", get(models::models))
-        .route("/v1/models/{*name}", get(models::model))
+        .post(
+            "/v1/embeddings",
+            embeddings::embeddings,
+            embeddings::about(),
+        )
+        .post("/v1/responses", responses::responses, responses::about())
+        .bounded(large_bodies());
+    let uploads = family()
+        .post(
+            "/v1/audio/transcriptions",
+            transcriptions::transcriptions,
+            About::new("Refuse to write down speech: no model here hears"),
+        )
+        .bounded(DefaultBodyLimit::max(transcriptions::MAX_UPLOAD_BYTES));
+    family()
+        .get("/v1/models", models::models, models::about())
+        .get("/v1/models/{*name}", models::model, models::about_one())
         .merge(with_texts)
         .merge(uploads)
 }
 
 /// OpenAI's shape of an error.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
     error: ErrorRecord,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ErrorRecord {
     message: String,
     #[serde(rename = "type")]

@@ -6,10 +6,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
 
 use super::TeiError;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::native::score_model::{ScoreModel, Task};
+use crate::api::openapi::About;
+use crate::api::openapi::describe;
 use crate::api::{App, Error, reply};
 use crate::inference::encode::Embed;
 
@@ -46,6 +50,13 @@ impl FromJson for EmbedRequest {
 impl FromJson for Texts {
     const GO_TYPE: &'static str = "string or []string";
 
+    fn schema() -> RefOr<Schema> {
+        describe::either([
+            <String as FromJson>::schema(),
+            describe::list(<String as FromJson>::schema()),
+        ])
+    }
+
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let texts = match value {
             Value::String(text) => vec![text],
@@ -53,6 +64,13 @@ impl FromJson for Texts {
         };
         Ok(Self(texts))
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Turn texts into vectors")
+        .takes::<EmbedRequest>()
+        .gives_content("application/json")
 }
 
 /// Embeds the texts.

@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::{Error, reply};
 use crate::inference;
@@ -10,13 +11,13 @@ use crate::inference;
 /// Any failure of a request in these shapes.
 pub struct TeiError(pub Error);
 
-#[derive(Serialize)]
-struct ErrorRecord {
+#[derive(Serialize, ToSchema)]
+pub struct ErrorRecord {
     error: String,
     error_type: Kind,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
 enum Kind {
     Unhealthy,
     Backend,

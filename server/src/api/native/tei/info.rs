@@ -6,10 +6,12 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::TeiError;
 use crate::api::find::Refusals;
 use crate::api::native::score_model::{Task, only_model};
+use crate::api::openapi::About;
 use crate::api::{App, LARGE_BODY_BYTES, reply};
 use crate::inference::encode::BATCH_TOKENS;
 use crate::store::Capability;
@@ -20,7 +22,7 @@ pub struct InfoRequest {
     model: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct InfoRecord {
     model_id: String,
     model_sha: String,
@@ -36,12 +38,17 @@ struct InfoRecord {
     version: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ModelType {
     Embedding {},
     Classifier {},
     Reranker {},
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Tell which model answers requests that name none").gives::<InfoRecord>()
 }
 
 /// Tells of the model.

@@ -8,19 +8,15 @@ mod error;
 mod info;
 mod predict;
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::{get, post};
-
 pub use self::error::TeiError;
-use crate::api::{App, large_bodies};
+use crate::api::large_bodies;
+use crate::api::openapi::Routes;
 
 /// The routes of this folder.
-pub fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/embed", post(embed::embed))
-        .route("/predict", post(predict::predict))
-        .layer(large_bodies())
-        .route("/info", get(info::info))
+pub fn routes() -> Routes {
+    Routes::of::<error::ErrorRecord>("tei")
+        .post("/embed", embed::embed, embed::about())
+        .post("/predict", predict::predict, predict::about())
+        .bounded(large_bodies())
+        .get("/info", info::info, info::about())
 }

@@ -13,6 +13,7 @@ use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::native::classify::LabelRecord;
 use crate::api::native::inputs::{invalid, texts_of};
 use crate::api::native::score_model::{ScoreModel, Task};
+use crate::api::openapi::About;
 use crate::api::{App, Error, reply};
 use crate::inference::encode::{Classify, Input};
 
@@ -67,6 +68,13 @@ impl FromJson for Inputs {
             _ => Err(invalid()),
         }
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Give texts, or pairs of texts, the scores of a model's labels")
+        .takes::<PredictRequest>()
+        .gives_content("application/json")
 }
 
 /// Scores the labels.

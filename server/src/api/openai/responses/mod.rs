@@ -27,6 +27,7 @@ use crate::api::conversation::Conversation;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::api::number::Float;
+use crate::api::openapi::{About, EVENTS};
 use crate::api::shape::{Format, Shape};
 use crate::api::sse::sse;
 use crate::api::{App, Error};
@@ -171,6 +172,13 @@ fn format(value: Value) -> Result<Format, Mismatch> {
             "invalid text.format type {kind:?} (must be \"text\", \"json_object\", or \"json_schema\")"
         ))),
     }
+}
+
+/// For the document.
+pub fn about() -> About {
+    About::new("Answer a conversation, telling every step")
+        .takes::<ResponsesRequest>()
+        .gives_forms(EVENTS)
 }
 
 /// Answers the conversation.

@@ -1,0 +1,80 @@
+//! The document at `/openapi.json` and the server say the same.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::server::{Reply, Server};
+
+async fn document(server: &Server) -> Value {
+    server.get("/openapi.json").await.json()
+}
+
+/// Calls `visit` with every reference in a part of the document.
+fn references(part: &Value, visit: &mut impl FnMut(&str)) {
+    match part {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(reference) if name == "$ref" => visit(reference),
+                    field => references(field, visit),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, visit)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn every_route_of_the_document_exists() {
+    let server = Server::start().await;
+    let document = document(&server).await;
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() >= 15, "{}", paths.len());
+    for (path, methods) in paths {
+        for method in methods.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let path = path
+                .replace("{digest}", "sha256:1")
+                .replace("{name}", "none")
+                .replace("{key}", "none");
+            let reply = Reply::of(server.request(method.clone(), &path)).await;
+            let unknown = ["404 page not found", "405 method not allowed"];
+            assert!(!unknown.contains(&reply.text.as_str()), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_reference_of_the_document_leads_somewhere() {
+    let server = Server::start().await;
+    let document = document(&server).await;
+    let mut count = 0;
+    references(&document, &mut |reference| {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+        count += 1;
+    });
+    assert!(count > 20, "{count}");
+}
+
+#[tokio::test]
+async fn bodies_are_described_by_the_fields_that_are_read() {
+    let server = Server::start().await;
+    let document = document(&server).await;
+    let body = |path: &str| {
+        let content = &document["paths"][path]["post"]["requestBody"]["content"];
+        content["application/json"]["schema"]["properties"].clone()
+    };
+    let generate = body("/api/generate");
+    assert_eq!(generate["prompt"]["type"], "string");
+    assert_eq!(generate["raw"]["type"], "boolean");
+    assert_eq!(generate["context"]["items"]["type"], "integer");
+    assert_eq!(generate["think"]["anyOf"][0]["type"], "boolean");
+    let chat = body("/api/chat");
+    assert_eq!(
+        chat["messages"]["items"]["properties"]["role"]["type"],
+        "string"
+    );
+    assert_eq!(chat["options"]["type"], "object");
+}

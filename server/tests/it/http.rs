@@ -126,7 +126,7 @@ async fn bad_input_gets_ollama_s_status_and_text() {
         "input is required",
     )
     .await;
-    let kind = "input must be a string or a list of strings";
+    let kind = "input must be a text, a pair of texts, or a list of texts or pairs";
     check(
         "/classify",
         r#"{"model":"tiny-classify","input":[1]}"#,

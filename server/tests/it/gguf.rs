@@ -323,10 +323,19 @@ fn what_llama_cpp_would_abort_on_is_refused() {
             engine.step(&[feed], &mut Vec::new()).unwrap_err()
         };
         assert!(matches!(refused(0, &[i32::MAX]), Error::InvalidJob(_)));
-        assert!(matches!(refused(0, &[-1]), Error::InvalidJob(_)));
         assert!(matches!(refused(0, &[]), Error::Engine(_)));
         assert!(matches!(refused(1, &[1]), Error::Engine(_)));
         assert!(matches!(refused(0, &[1; 1000]), Error::Engine(_)));
+        // The place of an image, to a model that sees none, fails its own sequence.
+        let image = Feed {
+            slot: 0,
+            position: 0,
+            tokens: &[-1],
+            sample: true,
+        };
+        let mut sampled = Vec::new();
+        engine.step(&[image], &mut sampled).unwrap();
+        assert!(matches!(sampled[0].choice, Err(Error::Engine(_))));
         let usual = answer(engine, 0, "Hello");
         assert_eq!(usual.len(), ANSWER, "the engine still works");
     });

@@ -78,3 +78,19 @@ async fn bodies_are_described_by_the_fields_that_are_read() {
     );
     assert_eq!(chat["options"]["type"], "object");
 }
+
+#[tokio::test]
+async fn replies_without_figures_are_as_described() {
+    let server = Server::start().await;
+    let document = document(&server).await;
+    // An optional field may be absent, and what may be absent is not promised to be null either.
+    let content = &document["paths"]["/api/chat"]["post"]["responses"]["200"]["content"];
+    let chat = &content["application/json"]["schema"];
+    let taken_over = &chat["allOf"][0]["anyOf"];
+    assert_eq!(
+        taken_over[1],
+        Value::Object(serde_json::Map::new()),
+        "{chat}"
+    );
+    assert!(!document.to_string().contains("oneOf"));
+}

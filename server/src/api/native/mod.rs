@@ -10,8 +10,8 @@ mod tei;
 mod tokenize;
 
 use super::error::ErrorBody;
-use super::large_bodies;
 use super::openapi::{About, Routes, TEXT};
+use super::{large_bodies, openai};
 
 /// The routes of this folder.
 pub fn routes() -> Routes {
@@ -29,9 +29,16 @@ pub fn routes() -> Routes {
             tokenize::about_detokenize(),
         )
         .post("/rerank", rerank::rerank, rerank::about())
-        .post("/v1/rerank", rerank::rerank, rerank::about())
         .post("/v2/rerank", rerank::rerank, rerank::about())
         .post("/api/rerank", rerank::rerank, rerank::about())
+        .merge(
+            // All below /v1 fails in OpenAI's shape.
+            Routes::of::<openai::ErrorBody>("openai").post(
+                "/v1/rerank",
+                rerank::rerank,
+                rerank::about(),
+            ),
+        )
         .bounded(large_bodies())
         .merge(tei::routes())
         .get(

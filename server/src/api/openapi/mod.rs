@@ -209,7 +209,33 @@ fn document(routes: Vec<Documented>) -> Value {
 fn in_family(family: &str, part: &impl Serialize) -> Value {
     let mut part = json_of(part);
     rename_references(family, &mut part);
+    loosen(&mut part);
     part
+}
+
+/// Takes back what `utoipa` promises too much: that a value has one of several forms and no other, where an empty list has
+/// two, and that fields which a record takes over from another one are all there or null, where they may be absent.
+fn loosen(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(forms) = fields.remove("oneOf") {
+                fields.insert("anyOf".into(), forms);
+            }
+            if let Some(Value::Array(all)) = fields.get_mut("allOf") {
+                let forms = all
+                    .iter_mut()
+                    .filter_map(|part| part.get_mut("oneOf")?.as_array_mut());
+                for form in forms.flatten() {
+                    if *form == json!({ "type": "null" }) {
+                        *form = json!({});
+                    }
+                }
+            }
+            fields.values_mut().for_each(loosen);
+        }
+        Value::Array(items) => items.iter_mut().for_each(loosen),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn json_of(part: &impl Serialize) -> Value {

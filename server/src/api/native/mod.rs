@@ -28,7 +28,7 @@ pub fn routes() -> Routes {
             tokenize::detokenize,
             tokenize::about_detokenize(),
         )
-        .post("/rerank", rerank::rerank, rerank::about())
+        .post(rerank::TEI_PATH, rerank::rerank, rerank::about_both())
         .post("/v2/rerank", rerank::rerank, rerank::about())
         .post("/api/rerank", rerank::rerank, rerank::about())
         .merge(

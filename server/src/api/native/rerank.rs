@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
@@ -114,35 +114,46 @@ impl FromJson for Document {
     }
 }
 
+/// Where requests of two shapes arrive.
+pub const TEI_PATH: &str = "/rerank";
+
 /// For the document.
 pub fn about() -> About {
-    About::new("Order documents by their relevance to a query")
-        .takes::<RerankRequest>()
-        .gives::<RerankRecord>()
+    summary().gives::<RerankRecord>()
 }
 
-/// Ranks the texts. A failure is told in the shape of the server whose shape the request has.
-pub async fn rerank(State(app): State<Arc<App>>, Json(request): Json<RerankRequest>) -> Response {
-    let is_tei = request.texts.is_some();
-    match answer(&app, request).await {
+/// For the document, of [`TEI_PATH`].
+pub fn about_both() -> About {
+    summary().gives_content("application/json")
+}
+
+fn summary() -> About {
+    About::new("Order documents by their relevance to a query").takes::<RerankRequest>()
+}
+
+/// Ranks the texts. At the path that text-embeddings-inference has too, a request of its shape is answered in its shape.
+pub async fn rerank(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    Json(request): Json<RerankRequest>,
+) -> Response {
+    let is_tei = request.texts.is_some() && uri.path() == TEI_PATH;
+    match answer(&app, request, is_tei).await {
         Ok(response) => response,
         Err(error) if is_tei => TeiError(error).into_response(),
         Err(error) => error.into_response(),
     }
 }
 
-async fn answer(app: &App, request: RerankRequest) -> Result<Response, Error> {
+async fn answer(app: &App, request: RerankRequest, is_tei: bool) -> Result<Response, Error> {
     let bad = |text: &str| Error::BadRequest(text.to_owned());
     if request.query.is_empty() {
         return Err(bad("query is required"));
     }
-    let (documents, is_tei) = match (request.documents, request.texts) {
-        (Some(documents), None) => {
-            let texts = documents.into_iter().map(|document| document.0).collect();
-            (texts, false)
-        }
-        (None, Some(texts)) => (texts, true),
-        (None, None) => (Vec::new(), false),
+    let documents: Vec<String> = match (request.documents, request.texts) {
+        (Some(documents), None) => documents.into_iter().map(|document| document.0).collect(),
+        (None, Some(texts)) => texts,
+        (None, None) => Vec::new(),
         (Some(_), Some(_)) => return Err(bad("documents and texts are the same; give one")),
     };
     if documents.is_empty() {

@@ -220,3 +220,35 @@ async fn an_adapter_changes_a_model_as_its_sum_with_the_weights_does() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_process_that_converts_dies_when_its_caller_leaves() {
+    use chaski::convert::Task;
+    use chaski::worker::make::{Order, Work, make};
+
+    crate::support::use_built_executable();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("config.json");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+    let order = Order {
+        work: Work::Convert(Task::Model {
+            files: [("config.json".to_owned(), pipe.clone())].into(),
+            to: None,
+        }),
+        output: folder.path().join("out"),
+    };
+    let making = tokio::spawn(async move { make(order, &mut |_| {}).await });
+    // Opening returns once the process has opened the other end, from which it then waits for bytes.
+    let opening = tokio::task::spawn_blocking(move || std::fs::File::create(pipe).unwrap());
+    let mut writer = opening.await.unwrap();
+    making.abort();
+    assert!(making.await.unwrap_err().is_cancelled());
+    let broken = std::cell::Cell::new(false);
+    crate::support::eventually("the process is gone", || {
+        // A pipe that nobody reads any more breaks.
+        broken.set(broken.get() || std::io::Write::write_all(&mut &writer, b" ").is_err());
+        broken.get()
+    })
+    .await;
+    assert!(std::io::Write::write_all(&mut writer, b" ").is_err());
+}

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::{Family, PARSER, Parser, Renderer, golang};
-use crate::prompt::parse::overlap;
-use crate::prompt::parse::tools::{Called, Format, SoFar, Step};
+use crate::prompt::parse::tools::{Called, Format, SoFar, Step, between_marks};
 use crate::prompt::{Conversation, Message, PromptError, ToolFormat};
 
 pub(super) const FAMILY: Family = Family {
@@ -146,29 +145,7 @@ pub(in crate::prompt) struct DeepSeek;
 
 impl Format for DeepSeek {
     fn step(&mut self, text: &str, _: SoFar) -> Step {
-        let found = MARKS
-            .into_iter()
-            .filter_map(|mark| Some((text.find(mark)?, mark)))
-            .min();
-        match found {
-            Some((0, CALL_BEGIN)) => match text.find(CALL_END) {
-                None => Step::Wait,
-                Some(end) => match call(&text[CALL_BEGIN.len()..end]) {
-                    Some(call) => Step::Calls(vec![call], end + CALL_END.len()),
-                    None => Step::Content(CALL_BEGIN.len()),
-                },
-            },
-            // The marks around calls, and around replies that a model makes up, say nothing themselves.
-            Some((0, mark)) => Step::Skip(mark.len()),
-            Some((start, _)) => Step::Content(start),
-            None => {
-                let held = MARKS.into_iter().map(|mark| overlap(text, mark)).max();
-                match text.len() - held.unwrap_or(0) {
-                    0 => Step::Wait,
-                    certain => Step::Content(certain),
-                }
-            }
-        }
+        between_marks(text, &MARKS, (CALL_BEGIN, CALL_END), call)
     }
 
     fn mark(&self) -> Option<&'static str> {

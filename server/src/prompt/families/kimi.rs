@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::prompt::parse::overlap;
-use crate::prompt::parse::tools::{Called, Format, SoFar, Step};
+use crate::prompt::parse::tools::{Called, Format, SoFar, Step, between_marks};
 
 const SECTION: &str = "<|tool_calls_section_begin|>";
 const SECTION_END: &str = "<|tool_calls_section_end|>";
@@ -20,28 +19,7 @@ pub(in crate::prompt) struct Kimi;
 
 impl Format for Kimi {
     fn step(&mut self, text: &str, _: SoFar) -> Step {
-        let found = MARKS
-            .into_iter()
-            .filter_map(|mark| Some((text.find(mark)?, mark)))
-            .min();
-        match found {
-            Some((0, CALL)) => match text.find(CALL_END) {
-                None => Step::Wait,
-                Some(end) => match call(&text[CALL.len()..end]) {
-                    Some(call) => Step::Calls(vec![call], end + CALL_END.len()),
-                    None => Step::Content(CALL.len()),
-                },
-            },
-            Some((0, mark)) => Step::Skip(mark.len()),
-            Some((start, _)) => Step::Content(start),
-            None => {
-                let held = MARKS.into_iter().map(|mark| overlap(text, mark)).max();
-                match text.len() - held.unwrap_or(0) {
-                    0 => Step::Wait,
-                    certain => Step::Content(certain),
-                }
-            }
-        }
+        between_marks(text, &MARKS, (CALL, CALL_END), call)
     }
 
     fn mark(&self) -> Option<&'static str> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Part, bare, elements, llama, marked, mistral, prefixed};
+use super::{Part, bare, elements, llama, marked, mistral, overlap, prefixed};
 use crate::prompt::families::{cohere, deepseek, functiongemma, gemma4, glm, kimi, lfm2, olmo3};
 use crate::prompt::{Tool, ToolCall, ToolFormat};
 
@@ -216,4 +216,36 @@ fn call_id() -> String {
     let random =
         (0..ID_LENGTH).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())]));
     "call_".chars().chain(random).collect()
+}
+
+/// A step of a format whose calls stand between `begin` and `end`, beside other marks that say nothing themselves. None of
+/// `marks`, of which `begin` is one, may begin another.
+pub(in crate::prompt) fn between_marks(
+    text: &str,
+    marks: &[&str],
+    (begin, end): (&str, &str),
+    call: impl FnOnce(&str) -> Option<Called>,
+) -> Step {
+    let found = marks
+        .iter()
+        .filter_map(|mark| Some((text.find(mark)?, *mark)))
+        .min();
+    match found {
+        Some((0, mark)) if mark == begin => match text.find(end) {
+            None => Step::Wait,
+            Some(at) => match call(&text[begin.len()..at]) {
+                Some(call) => Step::Calls(vec![call], at + end.len()),
+                None => Step::Content(begin.len()),
+            },
+        },
+        Some((0, mark)) => Step::Skip(mark.len()),
+        Some((start, _)) => Step::Content(start),
+        None => {
+            let held = marks.iter().map(|mark| overlap(text, mark)).max();
+            match text.len() - held.unwrap_or(0) {
+                0 => Step::Wait,
+                certain => Step::Content(certain),
+            }
+        }
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
-use crate::mock;
+use crate::commands::Command;
 
 /// Measures inference servers that speak Ollama's API, side by side, under the same work.
 #[derive(Debug, Parser)]
@@ -14,27 +14,17 @@ use crate::mock;
     arg_required_else_help = true
 )]
 pub struct Cli {
-    /// What to do instead of measuring.
+    /// What to do instead of measuring the default workloads.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// What to measure.
     #[command(flatten)]
-    pub args: Args,
-}
-
-/// Commands beside measuring.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Serve scripted replies at known times, to prove this tool and its figures
-    Mock(Box<mock::Args>),
-    /// Hold memory until standard input ends
-    #[command(hide = true)]
-    MockWorker(mock::worker::Args),
+    pub measure: Measure,
 }
 
 /// The options of a measurement, as typed.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct Measure {
     /// Server to measure: `ours`, `ollama`, or NAME=URL; the last one named is the baseline of the ratios
     #[arg(long = "target", value_name = "NAME[=URL]")]
     pub targets: Vec<String>,

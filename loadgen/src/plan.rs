@@ -1,10 +1,10 @@
-//! The command line as meant: what [`Args`] ask for, made complete and consistent, or one line that says what is wrong.
+//! The command line as meant: what [`Measure`] ask for, made complete and consistent, or one line that says what is wrong.
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use reqwest::Url;
 
-use crate::{args::Args, routes::Route, workload::Workload};
+use crate::{args::Measure, routes::Route, workload::Workload};
 
 /// A measurement, as meant: complete and consistent.
 #[derive(Debug, Clone)]
@@ -80,10 +80,10 @@ impl TargetPlan {
     }
 }
 
-impl TryFrom<Args> for Plan {
+impl TryFrom<Measure> for Plan {
     type Error = UsageError;
 
-    fn try_from(args: Args) -> Result<Self, UsageError> {
+    fn try_from(args: Measure) -> Result<Self, UsageError> {
         let targets = targets(&args)?;
         let labels: BTreeSet<String> = args.labels.iter().cloned().collect();
         if labels.is_empty() && !args.classify_via_chat.is_empty() {
@@ -121,7 +121,7 @@ impl TryFrom<Args> for Plan {
     }
 }
 
-fn targets(args: &Args) -> Result<Vec<TargetPlan>, UsageError> {
+fn targets(args: &Measure) -> Result<Vec<TargetPlan>, UsageError> {
     if args.targets.is_empty() {
         return usage(
             "nothing to measure: add --target ours, --target ollama or --target NAME=URL",
@@ -158,7 +158,7 @@ fn targets(args: &Args) -> Result<Vec<TargetPlan>, UsageError> {
     Ok(targets)
 }
 
-fn target(typed: &str, args: &Args) -> Result<TargetPlan, UsageError> {
+fn target(typed: &str, args: &Measure) -> Result<TargetPlan, UsageError> {
     let (name, address) = match (typed.split_once('='), typed) {
         (Some((name, address)), _) if !name.is_empty() => (name, address),
         (None, "ours") => ("ours", args.ours_url.as_str()),
@@ -277,7 +277,7 @@ mod tests {
     fn plan(line: &str) -> Result<Plan, String> {
         let words = std::iter::once("loadgen").chain(line.split_whitespace());
         let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
-        Plan::try_from(cli.args).map_err(|error| error.to_string())
+        Plan::try_from(cli.measure).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -105,7 +105,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{Cli, Command};
+    use crate::{args::Cli, commands::Command};
 
     fn script(options: &str, num_predict: u64, faults: &[Kind]) -> Vec<(u128, String)> {
         let words = ["loadgen", "mock"]

@@ -1,0 +1,15 @@
+use super::Stopped;
+
+/// The options of `init`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Carries `init` out.
+///
+/// # Errors
+/// [`Stopped`] when there is no result.
+pub async fn execute(_args: Args) -> Result<u8, Stopped> {
+    Err(Stopped::usage(
+        "`init` comes with the next version; `loadgen --help` lists the commands",
+    ))
+}

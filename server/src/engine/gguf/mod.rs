@@ -2,6 +2,7 @@
 //!
 //! [`load`] makes a model and a context, [`sequences`] is the port of generation on them and [`encoder`] that of encoding,
 //! [`sampling`] chooses tokens, [`grammar`] says which may be chosen and [`vocabulary`] turns text into tokens and back.
+//! [`vision`] turns images into tokens, and [`layout`] says where a sequence's tokens lie.
 //! `llama-cpp-2` is used wherever it can be; [`ffi`] holds the rest.
 //! Nothing here knows jobs, queues or who asked.
 
@@ -9,6 +10,7 @@ mod complaints;
 mod encoder;
 mod ffi;
 mod grammar;
+mod layout;
 mod load;
 mod processors;
 mod quantize;

@@ -1,7 +1,6 @@
 //! The engine: a context of llama.cpp with several sequences, behind the port that the generation loop drives.
 
 use std::cell::OnceCell;
-use std::ops::Range;
 use std::sync::Arc;
 
 use llama_cpp_2::DecodeError;
@@ -11,6 +10,7 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token::data::LlamaTokenData;
 
 use super::grammar::{Compiler, Lexicon};
+use super::layout::Layout;
 use super::sampling::{Chosen, Sampler, Scratch, top};
 use super::vision::{Place, Vision, is_placeholder};
 use super::vocabulary::Vocabulary;
@@ -30,8 +30,8 @@ pub(super) struct Sequences<'model> {
     slots: Vec<Option<Chooser>>,
     scratch: Scratch,
     vision: Option<Vision>,
-    /// Where images lie in each sequence: start and end.
-    images: Vec<Vec<Range<u32>>>,
+    /// What each sequence's cache holds.
+    layouts: Vec<Layout>,
     compiler: OnceCell<Arc<Compiler>>,
 }
 
@@ -57,7 +57,7 @@ impl<'model> Sequences<'model> {
             slots: (0..parts.limits.slots).map(|_| None).collect(),
             scratch: Scratch::new(),
             vision: parts.vision,
-            images: vec![Vec::new(); parts.limits.slots as usize],
+            layouts: vec![Layout::default(); parts.limits.slots as usize],
             compiler: OnceCell::new(),
             context: parts.context,
             vocabulary: parts.vocabulary,
@@ -79,7 +79,7 @@ impl<'model> Sequences<'model> {
         };
         self.decode(&[feed])
             .map_err(|error| Error::LoadFailed(format!("the first step failed: {error}")))?;
-        if self.held(0) == 0 {
+        if self.context.kv_cache_seq_pos_max(sequence(0)) < 0 {
             return Err(Error::LoadFailed(
                 "the model keeps no memory of a sequence, so it cannot continue a prompt".into(),
             ));
@@ -101,7 +101,11 @@ impl<'model> Sequences<'model> {
                 }
                 error => format!("decoding a batch: {error}"),
             })
-        })
+        })?;
+        for feed in feeds {
+            self.layouts[feed.slot as usize].extend(length(feed.tokens));
+        }
+        Ok(())
     }
 
     /// Makes the batch. llama.cpp aborts on some of what is refused here.
@@ -116,13 +120,20 @@ impl<'model> Sequences<'model> {
                     self.limits.slots
                 )));
             }
+            let layout = &self.layouts[feed.slot as usize];
+            if feed.position != layout.tokens() {
+                return Err(Error::Engine(format!(
+                    "token {} was fed to a sequence of {}",
+                    feed.position,
+                    layout.tokens()
+                )));
+            }
             let last = feed.tokens.len() - 1;
-            for (index, &token) in feed.tokens.iter().enumerate() {
+            let first = position(layout.position(feed.position))?;
+            for (position, (index, &token)) in (first..).zip(feed.tokens.iter().enumerate()) {
                 if !self.vocabulary.contains(token) {
                     return Err(Error::InvalidJob(format!("there is no token {token}")));
                 }
-                let position = i32::try_from(feed.position as usize + index)
-                    .map_err(|_| Error::Engine("a position beyond 2^31".into()))?;
                 self.batch
                     .add(
                         LlamaToken(token),
@@ -144,19 +155,22 @@ impl<'model> Sequences<'model> {
     fn empty(&mut self, slot: Slot) {
         // The whole of a sequence can always be removed, so the result says nothing.
         let _ = self.context.clear_kv_cache_seq(Some(slot), None, None);
-        self.images[slot as usize].clear();
-    }
-
-    /// Tokens in a sequence's cache.
-    fn held(&self, slot: Slot) -> u32 {
-        u32::try_from(self.context.kv_cache_seq_pos_max(sequence(slot)) + 1)
-            .expect("llama.cpp's last position is -1 or more")
+        self.layouts[slot as usize] = Layout::default();
     }
 }
 
 /// llama.cpp's number of a sequence.
 fn sequence(slot: Slot) -> i32 {
     i32::try_from(slot).expect("llama.cpp takes at most 256 sequences, which loading has checked")
+}
+
+/// A position as llama.cpp counts it.
+fn position(position: u32) -> Result<i32, Error> {
+    i32::try_from(position).map_err(|_| Error::Engine("a position beyond 2^31".into()))
+}
+
+fn length(tokens: &[Token]) -> u32 {
+    u32::try_from(tokens.len()).expect("a feed is no longer than the context")
 }
 
 impl Engine for Sequences<'_> {
@@ -205,24 +219,20 @@ impl Engine for Sequences<'_> {
     }
 
     fn cut(&mut self, slot: Slot, position: u32) -> u32 {
-        let held = self.held(slot);
-        if position >= held {
-            return held;
+        let layout = &self.layouts[slot as usize];
+        if position >= layout.tokens() {
+            return layout.tokens();
         }
-        // A part of an image is of no use: the rest of it cannot be computed alone.
-        let images = &mut self.images[slot as usize];
-        let through = images
-            .iter()
-            .find(|image| image.start < position && position < image.end);
-        let position = through.map_or(position, |image| image.start);
-        images.retain(|image| image.end <= position);
-        if position > 0
+        let left = layout.whole(position);
+        let from = layout.position(left);
+        if left > 0
             && self
                 .context
-                .kv_cache_seq_rm(sequence(slot), Some(position), None)
+                .kv_cache_seq_rm(sequence(slot), Some(from), None)
                 .is_ok()
         {
-            return position;
+            self.layouts[slot as usize].truncate(left);
+            return left;
         }
         self.empty(slot);
         0
@@ -230,7 +240,9 @@ impl Engine for Sequences<'_> {
 
     fn shift(&mut self, slot: Slot, keep: u32, count: u32) -> bool {
         let moved = keep + count;
-        if !self.can_shift || moved > self.held(slot) {
+        let layout = &self.layouts[slot as usize];
+        // Half of an image is none, and llama.cpp's server shifts none either.
+        if !self.can_shift || layout.has_images() || moved > layout.tokens() {
             return false;
         }
         let Ok(distance) = i32::try_from(count) else {
@@ -242,10 +254,7 @@ impl Engine for Sequences<'_> {
                 self.context
                     .kv_cache_seq_add(sequence(slot), Some(moved), None, -distance)
             })
-            .inspect(|()| {
-                // Nothing behind what is kept is found again in the cache, so nobody asks where images lie in it.
-                self.images[slot as usize].retain(|image| image.start < keep);
-            })
+            .inspect(|()| self.layouts[slot as usize].remove(count))
             .is_ok()
     }
 
@@ -283,23 +292,21 @@ impl Engine for Sequences<'_> {
 impl Sequences<'_> {
     /// Computes a feed with images in it, one part after the other.
     fn look(&mut self, feed: Feed<'_>, sampled: &mut Vec<Sampled>) -> Result<(), Error> {
+        let end = feed.position + length(feed.tokens);
         let mut position = feed.position;
         let parts = feed.tokens.chunk_by(|one, other| {
             one == other || !is_placeholder(*one) && !is_placeholder(*other)
         });
         for part in parts {
-            let length = u32::try_from(part.len()).expect("a feed is shorter than the context");
-            let next = position + length;
+            let next = position + length(part);
             if is_placeholder(part[0]) {
-                self.show(feed.slot, part[0], position..next)?;
+                self.show(feed.slot, part[0], next)?;
             } else {
-                let is_last =
-                    next == feed.position + u32::try_from(feed.tokens.len()).expect("see above");
                 let text = Feed {
                     slot: feed.slot,
                     position,
                     tokens: part,
-                    sample: feed.sample && is_last,
+                    sample: feed.sample && next == end,
                 };
                 self.advance(&[text], sampled)?;
             }
@@ -308,28 +315,20 @@ impl Sequences<'_> {
         Ok(())
     }
 
-    /// Computes the images, all of the same, that these positions are part of. An image is computed with its first
-    /// position; for the others there is nothing left to do.
-    fn show(&mut self, slot: Slot, image: Token, positions: Range<u32>) -> Result<(), Error> {
+    /// Computes the images, all of the same, that the tokens before `end` are part of. An image is computed with its
+    /// first token; for the others there is nothing left to do.
+    fn show(&mut self, slot: Slot, image: Token, end: u32) -> Result<(), Error> {
         let vision = (self.vision.as_ref())
             .ok_or_else(|| Error::Engine("there are no images without a projector".into()))?;
-        loop {
-            let held = u32::try_from(self.context.kv_cache_seq_pos_max(sequence(slot)) + 1)
-                .expect("llama.cpp's last position is -1 or more");
-            if held >= positions.end {
-                return Ok(());
-            }
-            if held < positions.start {
-                return Err(Error::Engine("an image was fed to the wrong place".into()));
-            }
+        let layout = &mut self.layouts[slot as usize];
+        while layout.tokens() < end {
             let place = Place {
                 sequence: sequence(slot),
-                position: i32::try_from(held)
-                    .map_err(|_| Error::Engine("a position beyond 2^31".into()))?,
+                position: position(layout.position(layout.tokens()))?,
             };
-            vision.compute(image, place, &mut self.context)?;
-            self.images[slot as usize].push(held..held + vision.positions(image)?);
+            layout.show(vision.compute(image, place, &mut self.context)?);
         }
+        Ok(())
     }
 
     /// Computes feeds of nothing but tokens, as one batch.

@@ -60,8 +60,8 @@ pub struct Choice {
 /// An image as a prompt has it.
 #[derive(Clone, Debug)]
 pub struct Sight {
-    /// What stands for it: negative numbers, one for each position it takes, that are the same for the same image and
-    /// no other.
+    /// What stands for it: negative numbers, one for each token it takes in the cache, that are the same for the same
+    /// image and no other.
     pub tokens: Vec<Token>,
     /// Keeps the image in the engine's memory; to be held until the job that shows it is over.
     pub hold: Rc<dyn Any>,

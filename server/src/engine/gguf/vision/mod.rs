@@ -1,6 +1,6 @@
 //! Images through llama.cpp's mtmd: a projector turns an image into embeddings that take the place of tokens.
 //!
-//! In a prompt an image is a run of placeholders, one for each position it takes: negative numbers that no vocabulary
+//! In a prompt an image is a run of placeholders, one for each token it takes in the cache: negative numbers that no vocabulary
 //! has, the same for the same image. So the scheduler plans with them, and finds them again in its caches, as with tokens.
 //! An image is computed as a whole when its first placeholder is fed.
 
@@ -21,6 +21,7 @@ use llama_cpp_2::mtmd::{
 use sha2::{Digest, Sha256};
 
 use super::complaints;
+use super::layout::Extent;
 use crate::inference::generate::Sight;
 use crate::inference::{Error, Token};
 
@@ -51,7 +52,7 @@ struct State {
 /// An image that was taken apart for the projector.
 struct Picture {
     chunks: MtmdInputChunks,
-    positions: u32,
+    extent: Extent,
 }
 
 impl Vision {
@@ -119,7 +120,7 @@ impl Vision {
         state.held.retain(|_, picture| picture.strong_count() > 0);
         state.held.insert(token, Rc::downgrade(&picture));
         Ok(Sight {
-            tokens: vec![token; picture.positions as usize],
+            tokens: vec![token; picture.extent.tokens as usize],
             hold: picture as Rc<dyn Any>,
         })
     }
@@ -137,11 +138,13 @@ impl Vision {
         let chunks = context
             .tokenize(marker, &[&bitmap])
             .map_err(|error| Error::InvalidJob(format!("the image cannot be prepared: {error}")))?;
-        let positions = u32::try_from(chunks.total_positions()).unwrap_or(0);
-        if positions == 0 || positions as usize != chunks.total_tokens() {
-            return Err(Error::Unsupported(
-                "this model counts the positions of an image in a way that is not supported yet"
-                    .into(),
+        let extent = Extent {
+            tokens: u32::try_from(chunks.total_tokens()).unwrap_or(0),
+            positions: u32::try_from(chunks.total_positions()).unwrap_or(0),
+        };
+        if extent.tokens == 0 || extent.positions == 0 {
+            return Err(Error::Engine(
+                "the projector makes nothing of an image".into(),
             ));
         }
         if context.decode_use_non_causal() {
@@ -158,18 +161,10 @@ impl Vision {
                 )));
             }
         }
-        Ok(Picture { chunks, positions })
+        Ok(Picture { chunks, extent })
     }
 
-    /// How many positions the image of this placeholder takes.
-    ///
-    /// # Errors
-    /// [`Error::Engine`] if no job holds it.
-    pub(super) fn positions(&self, token: Token) -> Result<u32, Error> {
-        Ok(self.state.borrow().picture(token)?.positions)
-    }
-
-    /// Computes an image into a sequence.
+    /// Computes an image into a sequence and says what it takes there.
     ///
     /// # Errors
     /// [`Error::Engine`]; the sequence is then in doubt.
@@ -178,7 +173,7 @@ impl Vision {
         token: Token,
         place: Place,
         context: &mut LlamaContext<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Extent, Error> {
         let state = &mut *self.state.borrow_mut();
         let picture = state.picture(token)?;
         let batch = i32::try_from(context.n_batch()).unwrap_or(i32::MAX);
@@ -192,7 +187,7 @@ impl Vision {
                 batch,
                 false,
             )
-            .map(|_| ())
+            .map(|_| picture.extent)
             .map_err(|error| Error::Engine(format!("computing an image: {error}")))
     }
 }

@@ -34,7 +34,7 @@ pub fn minimum_samples(quantile: f64) -> usize {
 pub fn quantile_interval(values: &[f64], quantile: f64) -> Result<Interval, NeedsSamples> {
     let minimum = minimum_samples(quantile);
     let shrink = effective_share(values);
-    let effective = (values.len() as f64 * shrink).floor() as usize;
+    let effective = effective_samples(values);
     if effective < minimum {
         return Err(NeedsSamples((minimum as f64 / shrink).ceil() as usize));
     }
@@ -53,6 +53,11 @@ pub fn quantile_interval(values: &[f64], quantile: f64) -> Result<Interval, Need
         low: sorted[low.max(1) - 1],
         high: sorted[high.min(sorted.len()) - 1],
     })
+}
+
+/// How many independent samples `values` are worth: n(1-ρ)/(1+ρ), ρ being their lag-1 autocorrelation in this order.
+pub fn effective_samples(values: &[f64]) -> usize {
+    (values.len() as f64 * effective_share(values)).floor() as usize
 }
 
 /// The first of `1..=count` for which the monotone `holds` is true, or `count` when none.

@@ -4,13 +4,25 @@
 //! keeps; a request that failed is `f64::INFINITY`, because a reply that never came is slower than any that did, and
 //! leaving it out would make a failing server look fast.
 
+mod fit;
 mod interval;
+mod pooled;
 mod ratio;
 mod recorder;
+mod steady;
+mod threshold;
+mod trend;
+mod verdict;
 
-pub use interval::{Interval, minimum_samples, quantile_interval};
-pub use ratio::{Better, PairedRounds, Ratio, ratio, verdict};
+pub use fit::{Line, least_squares};
+pub use interval::{Interval, NeedsSamples, effective_samples, minimum_samples, quantile_interval};
+pub use pooled::{Pooled, Quantile, Quotient};
+pub use ratio::{NoRatio, PairedRounds, Ratio, ratio, ratio_of};
 pub use recorder::Recorder;
+pub use steady::{Flow, flow};
+pub use threshold::{Judgement, at_most};
+pub use trend::{OrderEffect, order_effect, rank_correlation};
+pub use verdict::{Better, Verdict, holm, verdict, verdict_among};
 
 /// The confidence of every interval that is printed.
 pub const CONFIDENCE: f64 = 0.95;

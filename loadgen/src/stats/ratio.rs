@@ -1,14 +1,17 @@
 //! How much faster one target is than another, and how sure that is.
 //!
 //! The rounds of a run are its independent units: within a round, requests share whatever the machine was doing. So the
-//! quantile is taken over all requests pooled, and its uncertainty by drawing whole rounds, both targets together,
-//! with replacement. The interval is θ ± t(R-1)·SE·√(R/(R-1)) on θ = ln(candidate / baseline): plain bootstrap
-//! percentiles are too narrow with few rounds, and per-round ratios are biased when the two shapes differ.
+//! figure is taken over all requests pooled, and its uncertainty by drawing whole rounds, both targets together, with
+//! replacement. The interval is θ ± t(R-1)·SE·√(R/(R-1)) on θ = ln(candidate / baseline): plain bootstrap percentiles
+//! are too narrow with few rounds, and per-round ratios are biased when the two shapes differ.
 
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::{CONFIDENCE, Interval, minimum_samples, nearest_rank};
+use super::{
+    CONFIDENCE, Interval,
+    pooled::{Pooled, Quantile},
+};
 
 /// Draws of the bootstrap; the error of a standard error from 5,000 draws is about 1 %.
 const DRAWS: usize = 5_000;
@@ -25,13 +28,17 @@ pub struct PairedRounds<'a> {
     pub baseline: &'a [Vec<f64>],
 }
 
-/// The ratio candidate / baseline of a quantile with its 95 % interval.
+/// The ratio candidate / baseline of a figure with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio {
-    /// The ratio of the pooled quantiles.
+    /// The ratio of the pooled figures.
     pub estimate: f64,
     /// Where the true ratio lies with 95 % confidence.
     pub interval: Interval,
+    /// How probable so large a difference would be between equal targets, two-sided.
+    pub p_value: f64,
+    /// The rounds that it rests on.
+    pub rounds: usize,
 }
 
 /// Why a ratio is not stated.
@@ -46,43 +53,9 @@ pub enum NoRatio {
     /// The quantile falls on failed requests.
     #[error("failures")]
     Failures,
-    /// The quantile is zero, so there is nothing to divide.
+    /// The figure is zero, so there is nothing to divide.
     #[error("too short to divide")]
     Zero,
-}
-
-/// Which direction of a figure is the better one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Better {
-    /// Latencies.
-    Lower,
-    /// Rates.
-    Higher,
-}
-
-/// What a ratio says about the candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Better, by at least the practical margin, with 95 % confidence.
-    Faster,
-    /// Worse, by at least the practical margin, with 95 % confidence.
-    Slower,
-    /// The whole interval lies within the practical margin.
-    Equivalent,
-    /// The data do not decide.
-    Inconclusive,
-}
-
-impl Verdict {
-    /// The word that is printed.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Faster => "faster",
-            Self::Slower => "slower",
-            Self::Equivalent => "equivalent",
-            Self::Inconclusive => "inconclusive",
-        }
-    }
 }
 
 /// The ratio of the pooled `quantile`s. `seed` makes the draws repeatable.
@@ -90,89 +63,60 @@ impl Verdict {
 /// # Errors
 /// [`NoRatio`] when the data cannot carry the claim.
 pub fn ratio(rounds: PairedRounds<'_>, quantile: f64, seed: u64) -> Result<Ratio, NoRatio> {
-    let count = rounds.candidate.len().min(rounds.baseline.len());
-    if count < MINIMUM_ROUNDS {
+    ratio_of(
+        &Quantile::new(rounds.candidate, quantile),
+        &Quantile::new(rounds.baseline, quantile),
+        seed,
+    )
+}
+
+/// The ratio of any figure of whole rounds: quantiles, means, throughput, peaks of memory.
+///
+/// # Errors
+/// [`NoRatio`] when the data cannot carry the claim.
+pub fn ratio_of(
+    candidate: &impl Pooled,
+    baseline: &impl Pooled,
+    seed: u64,
+) -> Result<Ratio, NoRatio> {
+    let rounds = candidate.rounds().min(baseline.rounds());
+    if rounds < MINIMUM_ROUNDS {
         return Err(NoRatio::FewRounds);
     }
-    let needed = minimum_samples(quantile);
-    let smaller =
-        [rounds.candidate, rounds.baseline].map(|side| side.iter().map(Vec::len).sum::<usize>());
-    if smaller.iter().any(|samples| *samples < needed) {
-        return Err(NoRatio::FewSamples(needed));
-    }
-
-    let mut pool = Vec::new();
-    let whole: Vec<usize> = (0..count).collect();
-    let estimate = log_ratio(rounds, &whole, quantile, &mut pool)?;
+    candidate.enough()?;
+    baseline.enough()?;
+    let log_ratio = |times: &[u32]| Ok(candidate.of(times)?.ln() - baseline.of(times)?.ln());
+    let estimate = log_ratio(&vec![1; rounds])?;
 
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut drawn = vec![0; count];
+    let mut times = vec![0; rounds];
     let mut draws = Vec::with_capacity(DRAWS);
     for _ in 0..DRAWS {
-        drawn
-            .iter_mut()
-            .for_each(|round| *round = rng.random_range(0..count));
-        draws.push(log_ratio(rounds, &drawn, quantile, &mut pool)?);
+        times.fill(0);
+        for _ in 0..rounds {
+            times[rng.random_range(0..rounds)] += 1;
+        }
+        draws.push(log_ratio(&times)?);
     }
 
-    let count = count as f64;
+    let count = rounds as f64;
     let standard_error = standard_deviation(&draws) * (count / (count - 1.0)).sqrt();
     let student = StudentsT::new(0.0, 1.0, count - 1.0).expect("there are at least two rounds");
     let half_width = student.inverse_cdf(f64::midpoint(1.0, CONFIDENCE)) * standard_error;
+    let p_value = match (estimate == 0.0, standard_error > 0.0) {
+        (true, _) => 1.0,
+        (false, true) => 2.0 * student.sf((estimate / standard_error).abs()),
+        (false, false) => 0.0,
+    };
     Ok(Ratio {
         estimate: estimate.exp(),
         interval: Interval {
             low: (estimate - half_width).exp(),
             high: (estimate + half_width).exp(),
         },
+        p_value,
+        rounds,
     })
-}
-
-/// What `ratio` says, given that effects below `margin` (0.03 is 3 %) do not matter in practice.
-pub fn verdict(ratio: &Ratio, better: Better, margin: f64) -> Verdict {
-    let Interval { low, high } = ratio.interval;
-    let (least, most) = (1.0 / (1.0 + margin), 1.0 + margin);
-    let (faster, slower) = match better {
-        Better::Lower => (
-            high < 1.0 && ratio.estimate <= least,
-            low > 1.0 && ratio.estimate >= most,
-        ),
-        Better::Higher => (
-            low > 1.0 && ratio.estimate >= most,
-            high < 1.0 && ratio.estimate <= least,
-        ),
-    };
-    if faster {
-        Verdict::Faster
-    } else if slower {
-        Verdict::Slower
-    } else if low >= least && high <= most {
-        Verdict::Equivalent
-    } else {
-        Verdict::Inconclusive
-    }
-}
-
-/// ln(candidate / baseline) of the quantiles over the chosen rounds; `pool` is scratch space.
-fn log_ratio(
-    rounds: PairedRounds<'_>,
-    chosen: &[usize],
-    quantile: f64,
-    pool: &mut Vec<f64>,
-) -> Result<f64, NoRatio> {
-    let mut of = |side: &[Vec<f64>]| {
-        pool.clear();
-        chosen
-            .iter()
-            .for_each(|round| pool.extend_from_slice(&side[*round]));
-        match nearest_rank(pool, quantile) {
-            None => Err(NoRatio::FewSamples(minimum_samples(quantile))),
-            Some(value) if value.is_infinite() => Err(NoRatio::Failures),
-            Some(value) if value <= 0.0 => Err(NoRatio::Zero),
-            Some(value) => Ok(value.ln()),
-        }
-    };
-    Ok(of(rounds.candidate)? - of(rounds.baseline)?)
 }
 
 fn standard_deviation(values: &[f64]) -> f64 {
@@ -186,6 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stats::{Better, Quotient, Verdict, verdict};
 
     const ROUNDS: usize = 10;
     const REQUESTS: usize = 20;
@@ -220,7 +165,9 @@ mod tests {
                 interval: Interval {
                     low: 1.0,
                     high: 1.0
-                }
+                },
+                p_value: 1.0,
+                rounds: ROUNDS,
             }
         );
         assert_eq!(verdict(&got, Better::Lower, 0.03), Verdict::Equivalent);
@@ -314,27 +261,44 @@ mod tests {
     }
 
     #[test]
-    fn an_effect_below_the_margin_is_never_a_win() {
-        let tight = |low, high| Ratio {
-            estimate: f64::midpoint(low, high),
-            interval: Interval { low, high },
+    fn the_p_value_and_the_interval_say_the_same() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
+        for trial in 0..20 {
+            let one = latencies(&mut rng, 20.0, 0.2);
+            let other = latencies(&mut rng, 20.0 + 0.2 * trial as f64, 0.2);
+            let got = ratio(
+                PairedRounds {
+                    candidate: &one,
+                    baseline: &other,
+                },
+                0.95,
+                trial,
+            )
+            .unwrap();
+            let excludes_one = got.interval.high < 1.0 || got.interval.low > 1.0;
+            assert_eq!(excludes_one, got.p_value < 0.05, "{got:?}");
+        }
+    }
+
+    #[test]
+    fn rates_and_means_have_intervals_too() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(6);
+        let slow = latencies(&mut rng, 30.0, 0.2);
+        let fast = latencies(&mut rng, 20.0, 0.2);
+        let mean = ratio_of(&Quotient::mean(&slow), &Quotient::mean(&fast), 1).unwrap();
+        assert!(
+            mean.interval.low < 1.5 && 1.5 < mean.interval.high,
+            "{mean:?}"
+        );
+        let rate = |rounds: &[Vec<f64>]| {
+            let per_round = rounds
+                .iter()
+                .map(|values| (values.len() as f64, values.iter().sum()));
+            Quotient::new(per_round.collect())
         };
-        assert_eq!(
-            verdict(&tight(0.98, 0.99), Better::Lower, 0.03),
-            Verdict::Equivalent
-        );
-        assert_eq!(
-            verdict(&tight(0.90, 0.95), Better::Lower, 0.03),
-            Verdict::Faster
-        );
-        assert_eq!(
-            verdict(&tight(0.90, 1.05), Better::Lower, 0.03),
-            Verdict::Inconclusive
-        );
-        assert_eq!(
-            verdict(&tight(0.96, 0.999), Better::Lower, 0.03),
-            Verdict::Inconclusive
-        );
+        let throughput = ratio_of(&rate(&slow), &rate(&fast), 1).unwrap();
+        assert!((throughput.estimate * mean.estimate - 1.0).abs() < 1e-9);
+        assert_eq!(verdict(&throughput, Better::Higher, 0.03), Verdict::Slower);
     }
 
     proptest! {

@@ -42,7 +42,7 @@ pub struct CreateModel {
     pub template: Option<String>,
     /// A system message.
     pub system: Option<String>,
-    /// Licences; given ones replace all inherited ones.
+    /// Licences, which come after the inherited ones: what a model is built on stays under its own.
     pub licenses: Vec<String>,
     /// Parameters; each replaces the inherited one of its name.
     pub parameters: Parameters,
@@ -266,14 +266,13 @@ impl Assembly<'_> {
     fn surround(&mut self, request: &CreateModel) -> Result<(), StoreError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(template) = given(&request.template) {
-            self.replace(LayerKind::Template, &[template.as_bytes()])?;
+            self.replace(LayerKind::Template, template.as_bytes())?;
         }
         if let Some(system) = given(&request.system) {
-            self.replace(LayerKind::System, &[system.as_bytes()])?;
+            self.replace(LayerKind::System, system.as_bytes())?;
         }
-        if !request.licenses.is_empty() {
-            let texts: Vec<_> = request.licenses.iter().map(String::as_bytes).collect();
-            self.replace(LayerKind::License, &texts)?;
+        for license in &request.licenses {
+            self.add(LayerKind::License, license.as_bytes())?;
         }
         if !request.parameters.is_empty() {
             let inherited = self
@@ -285,10 +284,10 @@ impl Assembly<'_> {
                 None => Parameters::default(),
             };
             parameters.merge(request.parameters.clone());
-            self.replace(LayerKind::Parameters, &[&to_json_line(&parameters)])?;
+            self.replace(LayerKind::Parameters, &to_json_line(&parameters))?;
         }
         if !request.messages.is_empty() {
-            self.replace(LayerKind::Messages, &[&to_json_line(&request.messages)])?;
+            self.replace(LayerKind::Messages, &to_json_line(&request.messages))?;
         }
         let settings = [
             (&mut self.config.renderer, &request.renderer),
@@ -303,13 +302,15 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// Exchanges all layers of a kind for these texts.
-    fn replace(&mut self, kind: LayerKind, texts: &[&[u8]]) -> Result<(), StoreError> {
+    /// Exchanges all layers of a kind for this text.
+    fn replace(&mut self, kind: LayerKind, text: &[u8]) -> Result<(), StoreError> {
         self.layers.retain(|layer| layer.kind != kind);
-        for text in texts {
-            let layer = self.write_layer(kind.clone(), text)?;
-            self.layers.push(layer);
-        }
+        self.add(kind, text)
+    }
+
+    fn add(&mut self, kind: LayerKind, text: &[u8]) -> Result<(), StoreError> {
+        let layer = self.write_layer(kind, text)?;
+        self.layers.push(layer);
         Ok(())
     }
 

@@ -145,6 +145,35 @@ fn a_model_is_built_on_another() {
 }
 
 #[test]
+fn licences_come_after_those_of_the_base() {
+    let store = TestStore::new();
+    make(&store, "base", "old");
+    let mut from = "base";
+    for (made, licenses) in [("mid", ["MIT", "Apache"]), ("top", ["Mine", "Yours"])] {
+        let request = CreateModel {
+            from: Some(name(from)),
+            licenses: licenses.map(str::to_owned).to_vec(),
+            ..CreateModel::new(name(made))
+        };
+        create(&store, &request).unwrap();
+        from = made;
+    }
+    let silent = CreateModel {
+        from: Some(name("top")),
+        ..CreateModel::new(name("silent"))
+    };
+    create(&store, &silent).unwrap();
+    for made in ["top", "silent"] {
+        let model = store.model(&name(made)).unwrap();
+        assert_eq!(model.licenses, ["MIT", "Apache", "Mine", "Yours"], "{made}");
+    }
+    assert_eq!(
+        store.model(&name("mid")).unwrap().licenses,
+        ["MIT", "Apache"]
+    );
+}
+
+#[test]
 fn a_projector_is_told_from_its_model() {
     let store = TestStore::new();
     let projector = GgufBuilder::default()

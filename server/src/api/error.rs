@@ -195,7 +195,7 @@ fn store_status(error: &StoreError) -> StatusCode {
 fn registry_status(error: &registry::Error) -> StatusCode {
     match error {
         registry::Error::InvalidName => StatusCode::BAD_REQUEST,
-        registry::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        registry::Error::Busy | registry::Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

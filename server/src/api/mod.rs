@@ -57,6 +57,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 pub use self::error::Error;
 pub use self::listen::{MAX_CONNECTIONS, serve};
 use self::prompter::Prompters;
+use crate::builtin;
 use crate::config::Config;
 use crate::making::Making;
 use crate::models::Models;
@@ -108,9 +109,11 @@ impl App {
         }
     }
 
-    /// From now on `/readyz` says no and new requests are refused; those under way go on.
+    /// From now on `/readyz` says no and new requests are refused; those under way go on, but for pulls: they take long and
+    /// lose nothing.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.registry.stop_pulls();
     }
 
     /// Whether the server is about to stop.
@@ -129,6 +132,7 @@ fn registry_options(config: &Config) -> registry::Options {
         hub: config.hub.clone(),
         hub_token: config.hub_token.clone(),
         no_prune: config.no_prune,
+        built_in: builtin::MODELS,
         limits: registry::Limits::default(),
         place: registry::place,
     }

@@ -82,6 +82,9 @@ pub enum Error {
     /// Nobody wants the result any more.
     #[error("canceled")]
     Canceled,
+    /// The server is about to stop.
+    #[error("the server is shutting down; what has come is kept for the next pull")]
+    Stopping,
     /// Something else that this needed failed.
     #[error(transparent)]
     Shared(Arc<Error>),

@@ -7,14 +7,16 @@
 //!
 //! [`pull`] fetches a manifest, then the blobs that are missing ([`download`]: parallel ranges, resumable, shared by all who
 //! want the same blob), then writes the manifest. [`push`] does the same in the other direction. [`hub`] makes a model of
-//! a repository that holds an ONNX model instead of a manifest. All of them are driven through a [`Transfer`]: dropped,
-//! it gives up, and what was fetched so far is kept for the next attempt.
+//! a repository that holds an ONNX model instead of a manifest. The models of [`built_in`] need no registry. All of them are
+//! driven through a [`Transfer`]: dropped, it gives up, and what was fetched so far is kept for the next attempt. So it does
+//! when the server is about to stop.
 //!
 //! This folder knows the store and HTTP as a client; it knows no route of ours.
 
 mod address;
 mod auth;
 mod backoff;
+mod built_in;
 mod download;
 mod error;
 mod hub;
@@ -34,7 +36,7 @@ mod upload;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub use self::address::{Place, place};
 use self::download::Downloads;
@@ -47,7 +49,7 @@ pub use self::reference::Reference;
 pub use self::session::Credentials;
 use self::session::Http;
 pub use self::transfer::Transfer;
-use crate::store::Store;
+use crate::store::{SeedModel, Store};
 
 /// Pulls and pushes that may be under way at a time; further ones are refused.
 const MAX_TRANSFERS: usize = 64;
@@ -67,6 +69,8 @@ pub struct Options {
     pub hub_token: Option<String>,
     /// Whether to leave blobs that no model needs any more (`OLLAMA_NOPRUNE`).
     pub no_prune: bool,
+    /// Models that are here without a registry.
+    pub built_in: &'static [SeedModel<'static>],
     /// How patient to be.
     pub limits: Limits,
     /// What counts as this machine's own network.
@@ -86,6 +90,7 @@ struct Shared {
     key: KeyFile,
     downloads: Downloads,
     transfers: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
 }
 
 /// What a pull or push is about.
@@ -109,6 +114,7 @@ impl Registry {
                 key: KeyFile::new(options.key.clone()),
                 downloads: Downloads::default(),
                 transfers: Arc::new(Semaphore::new(MAX_TRANSFERS)),
+                stopping: watch::Sender::new(false),
                 store,
                 options,
             }),
@@ -121,12 +127,27 @@ impl Registry {
     /// When too many transfers are under way, or the registry may be spoken to only with TLS.
     pub fn pull(&self, request: Request) -> Result<Transfer, Error> {
         let permit = self.permit()?;
+        let built_in = self.shared.options.built_in;
+        if let Some(model) = built_in::find(built_in, &request.reference) {
+            let store = self.shared.store.clone();
+            return Ok(Transfer::start(permit, |teller| {
+                built_in::pull(store, model, teller)
+            }));
+        }
         request
             .reference
             .base(&self.shared.options, request.insecure)?;
+        let stopping = self.shared.stopping.subscribe();
         Ok(Transfer::start(permit, |teller| {
-            pull::pull(Arc::clone(&self.shared), request, teller)
+            let pull = pull::pull(Arc::clone(&self.shared), request, teller);
+            transfer::unless(stopping, pull)
         }))
+    }
+
+    /// Ends all pulls, now and from now on: what has come of them is kept for the next attempt. What is being sent has to be
+    /// sent again from the beginning of a blob, and may come to its end.
+    pub fn stop_pulls(&self) {
+        self.shared.stopping.send_replace(true);
     }
 
     /// Begins to send a model.

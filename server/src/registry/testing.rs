@@ -11,6 +11,7 @@ pub fn options() -> Options {
         hub: "https://hub.example".to_owned(),
         hub_token: None,
         no_prune: false,
+        built_in: &[],
         limits: Limits::default(),
         place,
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::{Error, Progress};
 
@@ -67,6 +67,19 @@ impl Transfer {
             told?;
         }
         Ok(())
+    }
+}
+
+/// Does the work unless, or until, it is to stop.
+pub async fn unless(
+    mut stopping: watch::Receiver<bool>,
+    work: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    tokio::select! {
+        biased;
+        // An error of `wait_for` means that nobody is left who could stop it, and `work` holds on to who could.
+        Ok(_) = stopping.wait_for(|is_stopping| *is_stopping) => Err(Error::Stopping),
+        result = work => result,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The models inside the binary, put into the store at the first start.
 //!
 //! A marker file remembers what was put there, so that a model the user deleted stays deleted, one the user replaced
-//! stays as it is, and only one nobody touched is updated when the binary brings a newer one.
+//! stays as it is, and only one nobody touched is updated when the binary brings a newer one. Who wants one back asks for it
+//! by name.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
-use super::{CreateModel, Digest, Name, Parameters, Store, StoreError, durable};
+use super::{CreateModel, Digest, Manifest, Name, Parameters, Store, StoreError, durable};
 
 const MARKER_FILE: &str = ".chaski.seeded.json";
 const MAX_MARKER_BYTES: u64 = 1 << 20;
@@ -63,6 +64,20 @@ impl Store {
             .collect()
     }
 
+    /// Puts a built-in model into the store, whatever is there under its name.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn restore(&self, model: &SeedModel<'_>) -> Result<(), StoreError> {
+        let lock = self.lock()?;
+        let mut marks = self.read_marks()?;
+        let name: Name = model.name.parse()?;
+        let manifest = self.manifest_of_seed(&lock, &name, model)?;
+        self.commit_locked(&lock, &name, &manifest)?;
+        marks.insert(name.full(), model.mark(&manifest));
+        self.write_marks(&lock, &marks)
+    }
+
     fn seed_one(
         &self,
         lock: &Lock,
@@ -88,29 +103,22 @@ impl Store {
             (None, Some(_)) => Seeded::Left,
             _ => return Ok(Seeded::Left),
         };
-        let request = self.import_seed(lock, &name, model)?;
-        let manifest = self.assemble(lock, &request, &mut |_| {})?;
-        let id = Digest::of(&manifest.to_bytes());
+        let manifest = self.manifest_of_seed(lock, &name, model)?;
         if seeded != Seeded::Left {
             self.commit_locked(lock, &name, &manifest)?;
         }
-        marks.insert(
-            name.full(),
-            Mark {
-                manifest: id,
-                source,
-            },
-        );
+        marks.insert(name.full(), model.mark(&manifest));
         self.write_marks(lock, marks)?;
         Ok(seeded)
     }
 
-    fn import_seed(
+    /// What the model is made of, all of which is then in the store.
+    fn manifest_of_seed(
         &self,
         lock: &Lock,
         name: &Name,
         model: &SeedModel<'_>,
-    ) -> Result<CreateModel, StoreError> {
+    ) -> Result<Manifest, StoreError> {
         let mut request = CreateModel::new(name.clone());
         for (file, bytes) in model.files {
             request
@@ -124,7 +132,7 @@ impl Store {
         request.parameters = parameters;
         request.system = model.system.map(str::to_owned);
         request.licenses = model.license.map(str::to_owned).into_iter().collect();
-        Ok(request)
+        self.assemble(lock, &request, &mut |_| {})
     }
 
     fn read_marks(&self) -> Result<Marks, StoreError> {
@@ -153,6 +161,13 @@ impl Store {
 }
 
 impl SeedModel<'_> {
+    fn mark(&self, manifest: &Manifest) -> Mark {
+        Mark {
+            manifest: Digest::of(&manifest.to_bytes()),
+            source: self.source(),
+        }
+    }
+
     /// A digest that changes when anything about the seed does.
     fn source(&self) -> Digest {
         let files: Vec<_> = self
@@ -204,6 +219,29 @@ mod tests {
         check(&store, &old, "MIT", Seeded::Left);
         check(&store, &new, "MIT", Seeded::Left);
         assert!(store.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_seed_that_is_asked_for_comes_back_and_is_updated_again() {
+        let store = TestStore::new();
+        let gguf = GgufBuilder::llama().build();
+        let files = [("tiny.gguf", gguf.as_slice())];
+        let tiny = SeedModel {
+            name: "tiny",
+            files: &files,
+            system: None,
+            parameters: &[("temperature", "0"), ("stop", "<|end|>")],
+            license: Some("MIT"),
+        };
+        check(&store, &gguf, "MIT", Seeded::Created);
+        let first = store.model(&name("tiny")).unwrap();
+        store.delete(&name("tiny")).unwrap();
+        for _ in 0..2 {
+            store.restore(&tiny).unwrap();
+            assert_eq!(store.model(&name("tiny")).unwrap().id, first.id);
+        }
+        check(&store, &gguf, "MIT", Seeded::Left);
+        check(&store, &gguf, "Apache", Seeded::Updated);
     }
 
     #[test]

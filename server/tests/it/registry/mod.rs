@@ -44,6 +44,7 @@ impl Puller {
             hub: "http://127.0.0.1:1".into(),
             hub_token: None,
             no_prune: false,
+            built_in: &[],
             limits: Limits {
                 connect: Duration::from_secs(5),
                 reply: Duration::from_secs(5),

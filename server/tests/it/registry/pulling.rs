@@ -154,6 +154,24 @@ async fn a_pull_that_is_given_up_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn who_is_told_to_stop_pulling_stops_and_begins_nothing_new() {
+    let registry = Scripted::start().await;
+    publish(&registry, LENGTH);
+    let own = registry.clone();
+    registry.rule(move |asked| asked.is_blob().then(|| stuck(own.blob(asked), 1000)));
+    let puller = Puller::new();
+    let name = registry.name("library/model");
+    let mut transfer = puller.registry.pull(request(&name)).unwrap();
+    while transfer.next().await.unwrap().unwrap().moved().is_none() {}
+    puller.registry.stop_pulls();
+    let text = "the server is shutting down; what has come is kept for the next pull";
+    assert_eq!(told(transfer).await.unwrap_err(), text);
+    let before = registry.asked().len();
+    assert_eq!(puller.pull(&name).await.unwrap_err(), text);
+    assert_eq!(registry.asked().len(), before);
+}
+
+#[tokio::test]
 async fn two_who_want_the_same_share_its_bytes() {
     let registry = Scripted::start().await;
     let model = publish(&registry, LENGTH);

@@ -4,8 +4,9 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::publish;
-use super::scripted::Scripted;
+use super::scripted::{Scripted, stuck};
 use crate::server::{Reply, Server};
+use crate::support::eventually;
 
 /// Status and error of a refusal.
 fn refusal(status: u16, error: &str) -> (u16, String) {
@@ -38,6 +39,65 @@ async fn a_pull_tells_how_it_goes() {
         (reply.status.as_u16(), reply.text.as_str()),
         (200, "{\"status\":\"success\"}")
     );
+}
+
+#[tokio::test]
+async fn a_built_in_model_that_was_deleted_is_pulled_out_of_the_binary() {
+    let server = Server::start().await;
+    let shown = async |name: &str| {
+        let reply = server.post("/api/show", json!({"model": name})).await;
+        reply.status.as_u16()
+    };
+    let delete = async || {
+        let request = server.request(Method::DELETE, "/api/delete");
+        let body = json!({"model": "tiny-classify"}).to_string();
+        assert_eq!(Reply::of(request.body(body)).await.status.as_u16(), 200);
+        assert_eq!(shown("tiny-classify").await, 404);
+    };
+    delete().await;
+    for name in ["tiny-classify", "library/tiny-classify:latest"] {
+        let reply = server.post("/api/pull", json!({"model": name})).await;
+        let lines = ["pulling manifest", "writing manifest", "success"];
+        assert_eq!(reply.lines(), lines.map(|status| json!({"status": status})));
+        assert_eq!(shown("tiny-classify").await, 200);
+    }
+    let body = json!({"model": "tiny-classify", "input": "I love it"});
+    assert_eq!(server.post("/classify", body).await.status.as_u16(), 200);
+    // Who builds upon it pulls it too.
+    delete().await;
+    let body = json!({"model": "mine", "from": "tiny-classify", "stream": false});
+    let reply = server.post("/api/create", body).await;
+    assert_eq!(reply.json()["status"], "success");
+    assert_eq!(shown("mine").await, 200);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_does_not_wait_for_pulls() {
+    let registry = Scripted::start().await;
+    publish(&registry, 5000);
+    let own = registry.clone();
+    registry.rule(move |asked| asked.is_blob().then(|| stuck(own.blob(asked), 1000)));
+    // Longer than any test takes.
+    let mut server = Server::start_with([("CHASKI_DRAIN_TIMEOUT", "1h")]).await;
+    let name = registry.name("library/model");
+    let pull = |streams: bool| {
+        let request = server.request(Method::POST, "/api/pull");
+        request.body(json!({"model": name, "stream": streams}).to_string())
+    };
+    let (streamed, whole) = (pull(true), pull(false));
+    let streamed = tokio::spawn(Reply::of(streamed));
+    let whole = tokio::spawn(Reply::of(whole));
+    eventually("the blobs are asked for", || {
+        registry.count(|asked| asked.is_manifest()) == 2
+            && registry.count(|asked| asked.is_blob()) > 0
+    })
+    .await;
+    server.stop();
+    let text = "the server is shutting down; what has come is kept for the next pull";
+    let lines = streamed.await.unwrap().lines();
+    assert_eq!(lines.last().unwrap(), &json!({"error": text}));
+    assert_eq!(whole.await.unwrap().error(), refusal(503, text));
+    server.stopped().await;
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ const MAX_WINDOW_BYTES: u64 = 8 << 20;
 /// A request body as `T`. The bound on its length is the router's `DefaultBodyLimit`.
 pub struct Body<T>(pub T);
 
-impl<T: FromJson, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: FromJson + Send + 'static, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
@@ -30,12 +30,16 @@ impl<T: FromJson, S: Send + Sync> FromRequest<S> for Body<T> {
                 .await
                 .expect("decompressing does not panic")?;
         }
-        if body.trim_ascii().is_empty() {
-            // What Go's decoder says of nothing; the native routes look before they decode.
-            return Err(Error::BadRequest("EOF".into()));
-        }
-        json::parse(&body).map(Self)
+        json::with_body(body, parse).await.map(Self)
     }
+}
+
+fn parse<T: FromJson>(body: &[u8]) -> Result<T, Error> {
+    if body.trim_ascii().is_empty() {
+        // What Go's decoder says of nothing; the native routes look before they decode.
+        return Err(Error::BadRequest("EOF".into()));
+    }
+    json::parse(body)
 }
 
 fn is_compressed(headers: &HeaderMap) -> Result<bool, Error> {

@@ -22,6 +22,9 @@ use super::openapi::describe;
 /// How long a client may let us wait for the next piece of its body.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
+/// Longest body that is taken apart on the spot, in well under a millisecond. For longer ones other requests do not wait.
+const MAX_BODY_BYTES_ON_THE_SPOT: usize = 256 << 10;
+
 /// A request body as `T`. The bound on its length is the router's `DefaultBodyLimit`.
 pub struct Json<T>(pub T);
 
@@ -66,13 +69,29 @@ pub enum Mismatch {
     Value(String),
 }
 
-impl<T: FromJson, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: FromJson + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         let body = read(request.into_limited_body()).await?;
-        parse(&body).map(Self)
+        with_body(body, parse).await.map(Self)
     }
+}
+
+/// What `work` makes of a body, on a thread of its own if the body is long.
+///
+/// # Errors
+/// Those of `work`.
+pub async fn with_body<T: Send + 'static>(
+    body: Vec<u8>,
+    work: impl FnOnce(&[u8]) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    if body.len() <= MAX_BODY_BYTES_ON_THE_SPOT {
+        return work(&body);
+    }
+    tokio::task::spawn_blocking(move || work(&body))
+        .await
+        .expect("reading a body does not panic")
 }
 
 /// Waits for the next piece of a request body.
@@ -469,6 +488,22 @@ mod tests {
         assert_eq!(outer.messages.len(), 2);
         assert_eq!(outer.messages[0].content, "");
         assert!(outer.context.is_empty());
+    }
+
+    #[tokio::test]
+    async fn long_bodies_do_not_hold_up_other_requests() {
+        let here = std::thread::current().id();
+        let is_elsewhere = async |bytes| {
+            let work = move |body: &[u8]| {
+                assert_eq!(body.len(), bytes);
+                Ok(std::thread::current().id() != here)
+            };
+            with_body(vec![b' '; bytes], work).await.unwrap()
+        };
+        assert!(!is_elsewhere(MAX_BODY_BYTES_ON_THE_SPOT).await);
+        assert!(is_elsewhere(MAX_BODY_BYTES_ON_THE_SPOT + 1).await);
+        let mistake = with_body::<()>(vec![b'x'; 1 << 20], |_| Err(Error::BodyBroken)).await;
+        assert!(matches!(mistake, Err(Error::BodyBroken)));
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub struct Config {
     pub max_loaded: usize,
     /// Bytes of memory that all models together may take (`CHASKI_MEMORY_LIMIT`, such as `6GiB`). `None`: what the system has.
     pub memory_limit: Option<u64>,
+    /// How long requests for one model wait for room while others are never idle, until one of these takes no new requests
+    /// (`CHASKI_PATIENCE`).
+    pub patience: Duration,
     /// Longest time a model may take to load (`OLLAMA_LOAD_TIMEOUT`).
     pub load_timeout: Duration,
     /// Browser origins that may call, besides those that always may (`OLLAMA_ORIGINS`).
@@ -148,6 +151,8 @@ impl Config {
                 .filter(|models| *models > 0)
                 .unwrap_or(DEFAULT_MAX_LOADED) as usize,
             memory_limit: environment.read("CHASKI_MEMORY_LIMIT", bytes),
+            // Whoever has none would ask all the time.
+            patience: seconds("CHASKI_PATIENCE", 10).max(Duration::from_millis(1)),
             load_timeout: match seconds("OLLAMA_LOAD_TIMEOUT", 300) {
                 Duration::ZERO => Duration::from_secs(u64::from(u32::MAX)),
                 timeout => timeout,

@@ -84,6 +84,7 @@ impl Models {
             models: config.max_loaded,
             waiting: config.max_queue,
             memory: config.memory_limit,
+            patience: config.patience,
         });
         Self {
             shared: Arc::new(Shared {

@@ -39,6 +39,8 @@ pub struct Bounds {
     pub waiting: usize,
     /// Bytes of memory of all models together; `None` for what the system has.
     pub memory: Option<u64>,
+    /// How long requests for one model wait while others keep theirs busy.
+    pub patience: Duration,
 }
 
 #[derive(Debug)]
@@ -69,9 +71,6 @@ enum State {
     Loading(WeakShared<Load>),
     Ready(Worker),
 }
-
-/// How long requests for one model wait while others keep theirs busy.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A claim on an entry; while it lives, the entry stays.
 #[derive(Debug)]
@@ -122,7 +121,10 @@ impl Residents {
             }
             // A model that is never idle keeps the others out: after a while it takes no new requests until they had
             // their turn.
-            if tokio::time::timeout(PATIENCE, changed).await.is_err() {
+            if tokio::time::timeout(self.bounds.patience, changed)
+                .await
+                .is_err()
+            {
                 self.ask_to_leave(&plan.key);
             }
         }

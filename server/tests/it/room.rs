@@ -1,5 +1,7 @@
 //! Who gets in when there is not room for all, and what a caller can see of the line.
 
+use std::pin::pin;
+
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -68,6 +70,43 @@ async fn a_request_for_another_model_waits_until_there_is_room_and_is_seen_waiti
             && ps["models"][0]["name"] == "tiny-embed:latest"
     })
     .await;
+}
+
+/// Keeps one model busy without a pause, one request beginning before the last has ended, while another model is wanted.
+/// Tells whether a request for the busy one had to wait in line too, as at most `rounds` of them came.
+async fn gives_way(patience: &str, rounds: usize) -> bool {
+    let variables = [
+        ("OLLAMA_MAX_LOADED_MODELS", "1"),
+        ("CHASKI_PATIENCE", patience),
+    ];
+    let server = &Server::start_with(variables).await;
+    let mut under_way = begin(server, endless()).await;
+    let body = json!({ "model": "tiny-embed", "input": "a text" });
+    let mut wanted = pin!(server.post("/api/embed", body));
+    for _ in 0..rounds {
+        let mut next = pin!(begin(server, endless()));
+        under_way = loop {
+            tokio::select! {
+                response = &mut next => break response,
+                _ = &mut wanted => panic!("it was not busy"),
+                ps = server.get("/api/ps") => if ps.json()["waiting"] == 2 {
+                    drop(under_way);
+                    let (reply, next) = tokio::join!(wanted, next);
+                    assert_eq!((reply.status.as_u16(), next.status().as_u16()), (200, 200));
+                    return true;
+                },
+            }
+        };
+    }
+    drop(under_way);
+    assert_eq!(wanted.await.status, 200);
+    false
+}
+
+#[tokio::test]
+async fn a_model_that_is_never_idle_gives_way_to_one_that_has_waited_long_enough() {
+    assert!(gives_way("1ms", 1_000).await);
+    assert!(!gives_way("1h", 20).await);
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ clients:                ## Run the client programs of others against a running s
 	python3 -m venv .tools/clients
 	.tools/clients/bin/pip install --quiet --requirement server/tests/clients/requirements.txt
 	npm --prefix server/tests/clients/javascript ci --silent
+	CARGO_TARGET_DIR=.tools/clients/rust $(CARGO) build --quiet --locked --manifest-path server/tests/clients/rust/Cargo.toml
 	.tools/clients/bin/python server/tests/clients/run.py $(URL)
 
 OLLAMA ?= http://127.0.0.1:11435

@@ -1,7 +1,8 @@
 """Runs every client's script against a running server and prints a table: `python3 run.py URL [NAME...]`.
 
-Expects the built-in models. Needs the packages of requirements.txt beside the interpreter that runs it, and those of
-javascript/package-lock.json; `make clients` sets both up. The exit code is 1 if any behaviour of any client failed.
+Expects the built-in models. Needs the packages of requirements.txt beside the interpreter that runs it, those of
+javascript/package-lock.json, and the programs of rust/ in the folder rust/ beside them; `make clients` sets all of it up.
+The exit code is 1 if any behaviour of any client failed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def scripts(wanted: list[str]) -> list[tuple[str, list[str]]]:
     """Name and command of each script, all of them unless some are named."""
     found = [(f"{path.stem.removeprefix('check_')} (Python)", [sys.executable, str(path)]) for path in sorted((HERE / "python").glob("check_*.py"))]
     found += [(f"{path.stem.removeprefix('check_')} (JavaScript)", ["node", str(path)]) for path in sorted((HERE / "javascript").glob("check_*.mjs"))]
+    programs = Path(sys.prefix, "rust", "debug")
+    found += [(f"{path.stem.removeprefix('check_')} (Rust)", [str(programs / path.stem)]) for path in sorted((HERE / "rust" / "src").glob("check_*.rs"))]
     return [(name, command) for name, command in found if not wanted or any(part in name for part in wanted)]
 
 
@@ -42,6 +45,9 @@ def run(name: str, command: list[str], url: str) -> Outcome:
         done = subprocess.run([*command, url], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         outcome.failures["script"] = f"did not end within {TIMEOUT_SECONDS} s"
+        return outcome
+    except FileNotFoundError as missing:
+        outcome.failures["script"] = f"{missing.filename} is not there; see `make clients`"
         return outcome
     for line in done.stdout.splitlines():
         if not line.startswith('{"behaviour"'):

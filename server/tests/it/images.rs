@@ -1,47 +1,18 @@
 //! Images with real calls of llama.cpp's mtmd, on models and projectors of random numbers.
 
-use std::io::Cursor;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chaski::engine::gguf::{self, CacheType, Spec};
 use chaski::inference::generate::{Begin, Engine, Feed, Sampled, Sampling};
 use chaski::inference::{Error, Token};
-use image::{ImageFormat, Rgb, RgbImage};
+use image::ImageFormat;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::seeing::Eyes;
 use crate::seeing::llava::POSITIONS;
+use crate::seeing::pictures::{SIZE, blue, picture, red};
 use crate::seeing::qwen::{Family, TOKEN_SIDE};
-use crate::server::Server;
-
-/// Width and height of the images, in pixels.
-const SIZE: [u32; 2] = [6 * TOKEN_SIDE, 4 * TOKEN_SIDE];
-
-/// An image of stripes in two colours.
-fn picture(one: [u8; 3], other: [u8; 3], format: ImageFormat) -> Vec<u8> {
-    let [width, height] = SIZE;
-    let colour = |x: u32| {
-        if (x / 8).is_multiple_of(2) {
-            one
-        } else {
-            other
-        }
-    };
-    let image = RgbImage::from_fn(width, height, |x, _| Rgb(colour(x)));
-    let mut file = Cursor::new(Vec::new());
-    image.write_to(&mut file, format).unwrap();
-    file.into_inner()
-}
-
-fn red() -> Vec<u8> {
-    picture([250, 10, 10], [0, 0, 0], ImageFormat::Png)
-}
-
-fn blue() -> Vec<u8> {
-    picture([10, 10, 250], [255, 255, 255], ImageFormat::Png)
-}
+use crate::seeing::{Eyes, server};
 
 fn with_sight<T>(eyes: Eyes, body: impl FnOnce(&mut dyn Engine) -> T) -> T {
     let folder = TempDir::new().unwrap();
@@ -218,18 +189,6 @@ fn an_image_that_nobody_holds_fails_alone() {
         );
         assert!(sampled[1].choice.is_ok(), "{sampled:?}");
     });
-}
-
-/// A server with the model `sees`.
-async fn server(eyes: Eyes) -> Server {
-    let server = Server::start().await;
-    let folder = TempDir::new().unwrap();
-    let [model, projector] = eyes
-        .files(folder.path())
-        .map(|path| std::fs::read(path).unwrap());
-    let files = [("model.gguf", model), ("mmproj.gguf", projector)];
-    server.create("sees", &files).await;
-    server
 }
 
 fn ask(image: &[u8]) -> Value {

@@ -29,6 +29,7 @@ mod room;
 mod scrape;
 mod seeing;
 mod server;
+mod sight;
 mod structured;
 mod support;
 mod tei;

@@ -2,6 +2,7 @@
 //! the same of the same image and not of another does, and so does that llama.cpp's own server says the same.
 
 pub mod llava;
+pub mod pictures;
 pub mod qwen;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,10 @@ use std::path::{Path, PathBuf};
 use chaski::convert::gguf::{Entries, Tensor, Writer};
 use chaski::store::gguf::TensorType;
 
-use qwen::{Family, Tower};
+use tempfile::TempDir;
+
+use self::qwen::{Family, Tower};
+use crate::server::Server;
 
 /// A model and its projector.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +49,18 @@ impl Eyes {
             }
         }
     }
+}
+
+/// A server with the model `sees`.
+pub async fn server(eyes: Eyes) -> Server {
+    let server = Server::start().await;
+    let folder = TempDir::new().unwrap();
+    let [model, projector] = eyes
+        .files(folder.path())
+        .map(|path| std::fs::read(path).unwrap());
+    let files = [("model.gguf", model), ("mmproj.gguf", projector)];
+    server.create("sees", &files).await;
+    server
 }
 
 /// The chat model that the repository ships.

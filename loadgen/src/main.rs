@@ -14,6 +14,13 @@ mod checks;
 mod client;
 mod commands;
 mod exit;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the run takes the readings up next"
+)]
+mod host;
+#[allow(dead_code, unused_imports, reason = "the run marks the phases next")]
 mod memory;
 mod mock;
 mod plan;

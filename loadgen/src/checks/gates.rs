@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use super::{Gate, Outcome};
-use crate::stats::{self, Flow, OrderEffect};
+use crate::{
+    host::Noise,
+    stats::{self, Flow, OrderEffect},
+};
 
 /// Later than this, or than [`LAG_SHARE`] of the median time to the first text, requests were not sent when they should
 /// have been.
@@ -27,10 +30,6 @@ pub const EQUAL_LENGTH_SHARE: f64 = 0.95;
 const LOAD_SHARE: f64 = 0.01;
 /// Servers count the look-up of a loaded model as loading; what is shorter than this is no reload.
 const LOAD_FLOOR_MS: f64 = 20.0;
-/// Rounds in which more time than this was lost to other work on the machine are noisy.
-const STALL_SHARE: f64 = 0.10;
-/// Time that a hypervisor gave to others.
-const STEAL_SHARE: f64 = 0.02;
 /// A processor that became slower than this share of its fastest round.
 const CLOCK_DROP: f64 = 0.10;
 /// How far Little's law may be off.
@@ -175,34 +174,13 @@ pub fn resident(scope: &str, asked: usize, missing: usize) -> Gate {
     }
 }
 
-/// What the machine did beside the measurement, per round.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct RoundNoise {
-    /// Share of the time in which some task waited for a processor.
-    pub cpu_stalled: Option<f64>,
-    /// Share of the time in which some task waited for memory.
-    pub memory_stalled: Option<f64>,
-    /// Share of the processors' time that a hypervisor gave to others.
-    pub steal: Option<f64>,
-    /// Mean clock frequency at its end.
-    pub mhz: Option<f64>,
-}
-
-impl RoundNoise {
-    /// Whether the round is flagged.
-    pub fn is_noisy(&self) -> bool {
-        self.memory_stalled.is_some_and(|share| share > STALL_SHARE)
-            || self.steal.is_some_and(|share| share > STEAL_SHARE)
-    }
-}
-
 /// The machine was quiet. Noisy rounds are kept and flagged.
-pub fn quiet_machine(scope: &str, rounds: &[RoundNoise]) -> Gate {
+pub fn quiet_machine(scope: &str, rounds: &[Noise]) -> Gate {
     let noisy = rounds.iter().filter(|round| round.is_noisy()).count();
     let is_known = rounds
         .iter()
-        .any(|round| round.steal.is_some() || round.memory_stalled.is_some());
-    let worst = |of: fn(&RoundNoise) -> Option<f64>| {
+        .any(|round| round.steal.is_some() || round.others.is_some());
+    let worst = |of: fn(&Noise) -> Option<f64>| {
         shown_percent(rounds.iter().filter_map(of).max_by(f64::total_cmp))
     };
     Gate {
@@ -214,23 +192,19 @@ pub fn quiet_machine(scope: &str, rounds: &[RoundNoise]) -> Gate {
             (true, _) => Outcome::Warn,
         },
         measured: format!(
-            "{noisy} of {} rounds noisy; at most {} stolen, {} memory stall, {} processor wait",
+            "{noisy} of {} rounds noisy; at most {} of the processors to others, {} stolen, {} memory stall",
             rounds.len(),
+            worst(|round| round.others),
             worst(|round| round.steal),
             worst(|round| round.memory_stalled),
-            worst(|round| round.cpu_stalled),
         ),
-        limit: format!(
-            "steal <= {}, memory stall <= {}",
-            percent(STEAL_SHARE),
-            percent(STALL_SHARE)
-        ),
+        limit: Noise::limits(),
         scope: scope.into(),
     }
 }
 
 /// The processors kept their speed.
-pub fn clock_frequency(scope: &str, rounds: &[RoundNoise]) -> Gate {
+pub fn clock_frequency(scope: &str, rounds: &[Noise]) -> Gate {
     let frequencies = || rounds.iter().filter_map(|round| round.mhz);
     let drop = frequencies()
         .max_by(f64::total_cmp)
@@ -446,13 +420,14 @@ mod tests {
 
     #[test]
     fn noise_is_flagged_and_never_fails_a_run() {
-        let quiet = RoundNoise {
+        let quiet = Noise {
             cpu_stalled: Some(0.9),
             memory_stalled: Some(0.0),
             steal: Some(0.001),
             mhz: Some(3000.0),
+            ..Noise::default()
         };
-        let noisy = RoundNoise {
+        let noisy = Noise {
             steal: Some(0.2),
             mhz: Some(2000.0),
             ..quiet
@@ -461,7 +436,7 @@ mod tests {
             outcomes(&[
                 quiet_machine("", &[quiet, quiet]),
                 quiet_machine("", &[quiet, noisy]),
-                quiet_machine("", &[RoundNoise::default()]),
+                quiet_machine("", &[Noise::default()]),
                 clock_frequency("", &[quiet, quiet]),
                 clock_frequency("", &[quiet, noisy]),
                 clock_frequency("", &[]),

@@ -1,9 +1,7 @@
 //! Whether a measurement may be believed, and whether two targets may be compared at all.
 //!
-//! `preflight` asks both targets the same questions before the clock starts, `audit` looks for caches and miscounts after
-//! it, `gates` are the conditions that a trustworthy measurement meets, and `assertion` is what the user demands of the
-//! results. The questions go over the wire; every decision is a pure function of what came back. This folder computes no
-//! percentile and prints nothing.
+//! `gates` are the conditions that a trustworthy measurement meets, and `assertion` is what the user demands of the
+//! results. Every decision is a pure function of what was measured. This folder computes no percentile and prints nothing.
 
 pub mod assertion;
 pub mod gates;

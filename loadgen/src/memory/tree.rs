@@ -1,16 +1,17 @@
 use std::{
     collections::{BTreeMap, HashSet},
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use procfs::{
     ProcResult,
     net::{TcpState, tcp, tcp6},
-    process::{FDTarget, Process, Status, all_processes},
+    process::{FDTarget, Process, Stat, Status, all_processes},
 };
 use reqwest::Url;
 
-use super::Snapshot;
+use super::{Proportional, Snapshot};
 
 /// The processes that listen on a target's port, and whatever they started.
 #[derive(Debug, Clone)]
@@ -96,26 +97,54 @@ impl ProcessTree {
             file_bytes: 0,
             shmem_bytes: 0,
             processes: 0,
+            cpu_ms: 0,
         };
+        let mut cpu_ticks = 0;
         for process in self.members().values() {
             // A process may end between being found and being read.
-            let Ok(status) = process.status() else {
+            let (Ok(status), Ok(stat)) = (process.status(), process.stat()) else {
                 continue;
             };
             snapshot.processes += 1;
             add(&mut snapshot, &status);
+            cpu_ticks += ticks(&stat);
         }
+        snapshot.cpu_ms = cpu_ticks * 1000 / procfs::ticks_per_second();
         (snapshot.processes > 0).then_some(snapshot)
     }
 
-    /// The proportional set size of the whole tree in bytes: pages shared by n processes count 1/n each. `None` when
-    /// the kernel refuses to tell for any of them.
-    pub fn pss_bytes(&self) -> Option<u64> {
+    /// Processor time that the whole tree has used so far, that of ended children included. `None` once every root is
+    /// gone. In steps of the kernel's clock tick, mostly 10 ms.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let ticks: Vec<u64> = self
+            .members()
+            .values()
+            .filter_map(|process| process.stat().ok())
+            .map(|stat| ticks(&stat))
+            .collect();
+        let seconds = ticks.iter().sum::<u64>() as f64 / procfs::ticks_per_second() as f64;
+        (!ticks.is_empty()).then(|| Duration::from_secs_f64(seconds))
+    }
+
+    /// The proportional set size of the whole tree. `None` when the kernel refuses to tell for any of them.
+    pub fn proportional(&self) -> Option<Proportional> {
         let members = self.members();
         if members.is_empty() {
             return None;
         }
-        members.values().map(pss_bytes).sum()
+        let mut sum = Proportional::default();
+        for process in members.values() {
+            let rollup = process.smaps_rollup().ok()?;
+            let sizes = &rollup.memory_map_rollup.0.first()?.extension.map;
+            let size = |name| sizes.get(name).copied();
+            sum.pss_bytes += size("Pss")?;
+            // Kernels before 5.9 give only the sum.
+            sum.anon_bytes += size("Pss_Anon").unwrap_or(0);
+            sum.file_bytes += size("Pss_File").unwrap_or(0);
+            sum.shmem_bytes += size("Pss_Shmem").unwrap_or(0);
+            sum.swap_bytes += size("Swap").unwrap_or(0);
+        }
+        Some(sum)
     }
 
     /// Roots and descendants alive now, by process id.
@@ -179,16 +208,10 @@ fn add(snapshot: &mut Snapshot, status: &Status) {
     snapshot.shmem_bytes += bytes(status.rssshmem);
 }
 
-fn pss_bytes(process: &Process) -> Option<u64> {
-    let rollup = process.smaps_rollup().ok()?;
-    rollup
-        .memory_map_rollup
-        .0
-        .first()?
-        .extension
-        .map
-        .get("Pss")
-        .copied()
+/// Clock ticks of a process and of its children that have ended and been waited for.
+fn ticks(stat: &Stat) -> u64 {
+    let of_children = stat.cutime.saturating_add(stat.cstime);
+    stat.utime + stat.stime + u64::try_from(of_children).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -222,8 +245,34 @@ mod tests {
             snapshot.rss_bytes,
             snapshot.anon_bytes + snapshot.file_bytes + snapshot.shmem_bytes
         );
-        let pss = tree.pss_bytes().unwrap();
-        assert!(pss > 1 << 20, "{pss}");
+        let proportional = tree.proportional().unwrap();
+        assert!(proportional.pss_bytes > 1 << 20, "{proportional:?}");
+        assert!(proportional.pss_bytes <= tree.observe(0).unwrap().rss_bytes + (1 << 20));
+        let parts = proportional.anon_bytes + proportional.file_bytes + proportional.shmem_bytes;
+        assert!(
+            parts.abs_diff(proportional.pss_bytes) < 64 << 10,
+            "{proportional:?}"
+        );
+    }
+
+    #[test]
+    fn processor_time_counts_that_of_children_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tree = behind(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let before = tree.cpu_time().unwrap();
+        let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        let status = std::process::Command::new("sh")
+            .args(["-c", busy])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let after = tree.cpu_time().unwrap();
+        assert!(
+            after - before >= Duration::from_millis(20),
+            "{before:?} {after:?}"
+        );
+        let snapshot = tree.observe(0).unwrap();
+        assert!(u128::from(snapshot.cpu_ms) >= after.as_millis());
     }
 
     #[test]

@@ -271,8 +271,8 @@ fn memory_report(series: &Series, loaded: Option<Vec<Model>>) -> MemoryReport {
             .filter(|bytes| *bytes > 0)
             .map(|bytes| peak.rss_bytes as f64 / bytes as f64),
         peak,
-        pss_before_bytes: series.pss_before_bytes,
-        pss_after_bytes: series.pss_after_bytes,
+        pss_before_bytes: series.pss_before_bytes(),
+        pss_after_bytes: series.pss_after_bytes(),
         loaded,
     }
 }

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     client::Client,
-    memory::Watch,
+    memory::{Phase, Watch},
     plan::Plan,
     progress::Progress,
     routes::{Asker, Expected, Lacking},
@@ -163,7 +163,7 @@ impl Runner<'_> {
                 Some(_) => None,
                 None => target.processes.as_ref().ok().cloned(),
             });
-        let watch = Watch::start(trees.collect());
+        let watch = Watch::start(trees.collect(), Phase::Load, self.clock);
         let mut hash = Sha256::new();
         let mut cells = Vec::new();
         for &concurrency in &self.plan.concurrency {

@@ -9,6 +9,8 @@ mod interval;
 mod pooled;
 mod ratio;
 mod recorder;
+#[cfg(test)]
+mod simulation;
 mod steady;
 mod threshold;
 mod trend;

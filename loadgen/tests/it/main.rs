@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
 
 mod comparison;
+mod doctor;
 mod failures;
 mod figures;
 mod lacking;

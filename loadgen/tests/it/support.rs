@@ -73,6 +73,20 @@ pub fn loadgen(options: &str) -> Outcome {
     }
 }
 
+/// Runs a command that writes no report.
+pub fn loadgen_plain(options: &str) -> Outcome {
+    let output = Command::new(LOADGEN)
+        .args(options.split_whitespace())
+        .output()
+        .unwrap();
+    Outcome {
+        code: output.status.code().unwrap(),
+        table: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        json: Value::Null,
+    }
+}
+
 impl Outcome {
     /// The figures of a target in the first cell of the first workload.
     pub fn figures(&self, target: usize) -> &Value {

@@ -21,7 +21,7 @@ mod template;
 mod traits;
 mod truncate;
 
-pub use call_syntax::{Arguments, CallSyntax};
+pub use call_syntax::{Arguments, CallOpening, CallSyntax};
 pub use choice::{Brought, Chosen, GoTemplates};
 pub use error::PromptError;
 pub use message::{Conversation, Effort, Message, Think, Tool, ToolCall};

@@ -20,6 +20,7 @@ mod gguf;
 mod http;
 mod images;
 mod llama_server;
+mod offered;
 mod openai;
 mod openapi;
 mod ranking;

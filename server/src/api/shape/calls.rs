@@ -2,83 +2,197 @@
 
 use serde_json::{Map, Value};
 
-use crate::inference::generate::Grammar;
-use crate::prompt::{Arguments, CallSyntax, Tool, ToolFormat};
+use crate::inference::generate::{Calls, Grammar, Opening, Thoughts};
+use crate::prompt::{Arguments, CallOpening, CallSyntax, Expectations, Think, Tool, ToolFormat};
 
 /// Most calls in one answer that is forced to have some: a model that knows no end must not write calls for ever.
 const MAX_CALLS: u32 = 32;
 
+/// Most tools whose calls are watched for. Of more, a call is not held to anything unless it was demanded.
+const MAX_WATCHED: usize = 512;
+
+/// Most bytes of the schemas of tools whose calls are watched for. Of more, a call is held to the names alone.
+const MAX_WATCHED_BYTES: usize = super::MAX_GRAMMAR_BYTES;
+
+/// Most characters of the prompt's end that can belong to the mark of a call.
+const MAX_BEFORE: usize = 64;
+
 /// One call of one of the tools, or several.
-pub(super) fn grammar(format: Option<ToolFormat>, tools: &[&Tool], one_call: bool) -> Grammar {
-    let most = if one_call { 1 } else { MAX_CALLS };
-    match format {
-        Some(ToolFormat::Hermes) => Grammar::Repeat {
-            item: Box::new(surrounded(
-                "<tool_call>\n",
-                object(tools, "arguments"),
-                "\n</tool_call>",
-            )),
-            separator: "\n".into(),
-            least: 1,
-            most,
+pub(super) fn demanded(format: ToolFormat, tools: &[&Tool], one_call: bool) -> Grammar {
+    let writing = Writing {
+        format,
+        most: if one_call { 1 } else { MAX_CALLS },
+        literal: |text| Grammar::Marks(text.into()),
+        arguments: &schema,
+        // The model is past everything that could go wrong.
+        rest: Some(Grammar::Regex("(?s:.*)".into())),
+    };
+    writing.calls(&format.call_syntax(), tools)
+}
+
+/// Calls of the tools on offer in an answer that may have none; none if calls look like any other text.
+pub(super) fn offered(expectations: Expectations<'_>) -> Option<Calls> {
+    let Expectations {
+        traits,
+        prompt_end,
+        think,
+        tools,
+    } = expectations;
+    let format = traits.tools?;
+    let openings = format.call_openings();
+    if openings.is_empty() || tools.is_empty() {
+        return None;
+    }
+    if tools.len() > MAX_WATCHED {
+        tracing::info!(
+            tools = tools.len(),
+            "calls of so many tools are not held to them"
+        );
+        return None;
+    }
+    let bytes: usize = tools
+        .iter()
+        .map(|tool| arguments(&tool.parameters).len())
+        .sum();
+    let writing = Writing {
+        format,
+        most: MAX_CALLS,
+        literal: loosely,
+        arguments: match bytes > MAX_WATCHED_BYTES {
+            true => &|_| Grammar::Json,
+            false => &schema,
         },
-        Some(ToolFormat::Mistral) => {
-            let list = Grammar::Repeat {
-                item: Box::new(object(tools, "arguments")),
-                separator: ", ".into(),
-                least: 1,
-                most,
-            };
-            surrounded("[TOOL_CALLS][", list, "]")
+        rest: None,
+    };
+    let tools: Vec<&Tool> = tools.iter().collect();
+    let opening = |opening: &CallOpening| {
+        let ways = opening.ways.iter().map(|way| writing.calls(way, &tools));
+        Opening {
+            mark: opening.mark.into(),
+            grammar: Grammar::Sequence(vec![Grammar::Space, Grammar::Choice(ways.collect())]),
+            close: opening.close.map(str::to_owned),
+            is_last: opening.is_last,
         }
-        // These models call one tool at a time.
-        Some(ToolFormat::Llama) => object(tools, "parameters"),
-        Some(ToolFormat::Bare) | None => object(tools, "arguments"),
-        Some(other) => described(other.call_syntax(), tools, most),
+    };
+    // Of answers that consist of messages the prompt has begun the first, and nobody opens a call in a thought.
+    let has_messages = format == ToolFormat::Harmony;
+    let is_thinking = think != Think::Off || traits.drops_unwanted_thinking;
+    let tags = traits
+        .thinking
+        .as_ref()
+        .filter(|_| is_thinking && !has_messages);
+    Some(Calls {
+        before: match prompt_end.char_indices().rev().nth(MAX_BEFORE) {
+            _ if !has_messages => String::new(),
+            Some((start, _)) => prompt_end[start..].to_owned(),
+            None => prompt_end.to_owned(),
+        },
+        thoughts: tags.map(|tags| Thoughts {
+            open: tags.open.clone(),
+            close: tags.close.clone(),
+            are_begun: prompt_end.trim_end().ends_with(&tags.open),
+            come_again: traits.reopens_thinking,
+        }),
+        openings: openings.iter().map(opening).collect(),
+    })
+}
+
+/// How calls become a grammar.
+struct Writing<'a> {
+    format: ToolFormat,
+    /// Most calls.
+    most: u32,
+    /// The text of a format.
+    literal: fn(&str) -> Grammar,
+    /// The arguments of a tool.
+    arguments: &'a dyn Fn(&Tool) -> Grammar,
+    /// What follows the name where the arguments are in a notation of the family's own.
+    rest: Option<Grammar>,
+}
+
+impl Writing<'_> {
+    fn calls(&self, syntax: &CallSyntax, tools: &[&Tool]) -> Grammar {
+        let calls = tools.iter().map(|tool| self.call(syntax, tool));
+        let call = Grammar::Choice(calls.collect());
+        let literal = self.literal;
+        match (syntax.arguments, syntax.separator) {
+            (Arguments::Own, _) => {
+                let rest = self.rest.iter().cloned();
+                sequence([literal(syntax.before), call].into_iter().chain(rest))
+            }
+            (Arguments::Json, None) => {
+                sequence([literal(syntax.before), call, literal(syntax.after)])
+            }
+            (Arguments::Json, Some(separator)) => {
+                let calls = Grammar::Repeat {
+                    item: Box::new(call),
+                    separator: Box::new(literal(separator)),
+                    least: 1,
+                    most: self.most,
+                };
+                sequence([literal(syntax.before), calls, literal(syntax.after)])
+            }
+        }
+    }
+
+    fn call(&self, syntax: &CallSyntax, tool: &Tool) -> Grammar {
+        let literal = self.literal;
+        let name = match syntax.arguments {
+            Arguments::Json if syntax.open.ends_with('"') => {
+                let json = Value::from(tool.name.as_str()).to_string();
+                Grammar::Text(json[1..json.len() - 1].to_owned())
+            }
+            _ => match &self.format.call_names(&tool.name)[..] {
+                [name] => Grammar::Text(name.clone()),
+                names => Grammar::Choice(names.iter().cloned().map(Grammar::Text).collect()),
+            },
+        };
+        let head = [literal(syntax.open), name, literal(syntax.middle)];
+        match syntax.arguments {
+            Arguments::Own => sequence(head),
+            Arguments::Json => {
+                let tail = [(self.arguments)(tool), literal(syntax.close)];
+                sequence(head.into_iter().chain(tail))
+            }
+        }
     }
 }
 
-/// Calls by the description of their format. Arguments in a notation of a family's own are left to the model, which
-/// then is past everything that could go wrong.
-fn described(syntax: CallSyntax, tools: &[&Tool], most: u32) -> Grammar {
-    let head = |tool: &Tool| Grammar::Text([syntax.open, &tool.name, syntax.middle].concat());
-    let calls = tools.iter().map(|tool| {
-        Grammar::Sequence(match syntax.arguments {
-            Arguments::Json => vec![
-                head(tool),
-                Grammar::JsonSchema(arguments(&tool.parameters)),
-                Grammar::Text(syntax.close.into()),
-            ],
-            Arguments::Own => vec![head(tool), Grammar::Regex("(?s:.*)".into())],
-        })
-    });
-    let call = Grammar::Choice(calls.collect());
-    match (syntax.arguments, syntax.separator) {
-        (Arguments::Own, _) => Grammar::Sequence(vec![Grammar::Text(syntax.before.into()), call]),
-        (Arguments::Json, None) => surrounded(syntax.before, call, syntax.after),
-        (Arguments::Json, Some(separator)) => {
-            let calls = Grammar::Repeat {
-                item: Box::new(call),
-                separator: separator.into(),
-                least: 1,
-                most,
-            };
-            surrounded(syntax.before, calls, syntax.after)
-        }
+/// The parts that are not empty, one after the other.
+fn sequence(parts: impl IntoIterator<Item = Grammar>) -> Grammar {
+    let is_something = |part: &Grammar| match part {
+        Grammar::Marks(text) => !text.is_empty(),
+        Grammar::Sequence(parts) => !parts.is_empty(),
+        _ => true,
+    };
+    let mut parts: Vec<Grammar> = parts.into_iter().filter(is_something).collect();
+    match parts.len() {
+        1 => parts.remove(0),
+        _ => Grammar::Sequence(parts),
     }
 }
 
-/// `{"name": …, "<key>": {…}}`, with arguments that the tool's own schema accepts.
-fn object(tools: &[&Tool], key: &str) -> Grammar {
-    let calls = tools.iter().map(|tool| {
-        let name = Value::String(tool.name.clone());
-        surrounded(
-            &format!("{{\"name\": {name}, \"{key}\": "),
-            Grammar::JsonSchema(arguments(&tool.parameters)),
-            "}",
-        )
-    });
-    Grammar::Choice(calls.collect())
+/// A text of a format as models may vary it: with any whitespace or none where it has some, and with any number where it
+/// has one.
+fn loosely(text: &str) -> Grammar {
+    let kind = |letter: char| (letter.is_whitespace(), letter.is_ascii_digit());
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|letter| kind(letter) != kind(first));
+        let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+        parts.push(match kind(first) {
+            (true, _) => Grammar::Space,
+            (_, true) => Grammar::Digits,
+            _ => Grammar::Marks(part.into()),
+        });
+        rest = after;
+    }
+    sequence(parts)
+}
+
+fn schema(tool: &Tool) -> Grammar {
+    Grammar::JsonSchema(arguments(&tool.parameters))
 }
 
 /// The schema of a tool's arguments, which are an object even where the schema does not say so.
@@ -89,12 +203,4 @@ fn arguments(parameters: &Value) -> String {
     };
     schema.insert("type".into(), "object".into());
     Value::Object(schema).to_string()
-}
-
-fn surrounded(before: &str, inner: Grammar, after: &str) -> Grammar {
-    Grammar::Sequence(vec![
-        Grammar::Text(before.into()),
-        inner,
-        Grammar::Text(after.into()),
-    ])
 }

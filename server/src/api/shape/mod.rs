@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use crate::inference::generate::{Constraint, Grammar, Preface};
-use crate::prompt::{Expectations, Think, Tool, Traits};
+use crate::prompt::{Expectations, Think, Tool, ToolFormat, Traits};
 
 /// Longest schema or grammar, in bytes. The worker bounds what becomes of it.
 pub const MAX_GRAMMAR_BYTES: usize = 256 << 10;
@@ -86,7 +86,8 @@ impl Shape {
         self.forced(tools).map(|_| ())
     }
 
-    /// What the worker is to enforce; `None` where the model may write what it likes. `expectations` is what the answer's
+    /// What the worker is to enforce; `None` where the model may write what it likes. Where the model decides whether it
+    /// calls tools, its calls are held to those it was offered. `expectations` is what the answer's
     /// parser is made from, with the tools that were offered.
     ///
     /// # Errors
@@ -103,30 +104,32 @@ impl Shape {
         } = expectations;
         let forced = self.forced(tools)?;
         let answer = self.format.grammar();
-        let called = |tools: &[&Tool]| calls::grammar(traits.tools, tools, self.one_call);
+        let format = traits.tools.unwrap_or(ToolFormat::Bare);
+        let called = |tools: &[&Tool]| calls::demanded(format, tools, self.one_call);
         let grammar = match (forced, answer) {
-            (Some(tools), _) => Some(called(&tools)),
-            (None, None) => None,
-            (None, Some(answer)) if tools.is_empty() || traits.tools.is_none() => Some(answer),
+            (Some(tools), _) => called(&tools),
+            (None, None) => {
+                let calls = calls::offered(expectations).map(Constraint::Calls);
+                return Ok(calls.map(Box::new));
+            }
+            (None, Some(answer)) if tools.is_empty() || traits.tools.is_none() => answer,
             // The shape is that of an answer; the model may still decide to call a tool first.
             (None, Some(answer)) => {
                 let all: Vec<&Tool> = tools.iter().collect();
-                Some(Grammar::Choice(vec![called(&all), answer]))
+                Grammar::Choice(vec![called(&all), answer])
             }
         };
-        Ok(grammar.map(|grammar| {
-            Box::new(Constraint {
-                grammar,
-                preface: preface(traits, think, prompt_end),
-            })
-        }))
+        Ok(Some(Box::new(Constraint::Whole {
+            grammar,
+            preface: preface(traits, think, prompt_end),
+        })))
     }
 
     /// What an answer is held to that continues a text without a template, with neither thinking nor tools in it.
     #[must_use]
     pub fn of_raw_answer(&self) -> Option<Box<Constraint>> {
         let grammar = self.format.grammar()?;
-        Some(Box::new(Constraint {
+        Some(Box::new(Constraint::Whole {
             grammar,
             preface: None,
         }))

@@ -34,15 +34,24 @@ fn constraint(shape: &Shape, format: ToolFormat, tools: &[Tool]) -> Option<Gramm
         think: Think::Off,
         tools,
     };
-    let constraint = shape.constraint(expectations).unwrap();
-    constraint.map(|constraint| constraint.grammar)
+    match shape.constraint(expectations).unwrap().map(|boxed| *boxed) {
+        None => None,
+        Some(Constraint::Whole { grammar, .. }) => Some(grammar),
+        Some(Constraint::Calls(calls)) => panic!("only calls are held to anything: {calls:?}"),
+    }
 }
 
-fn call_of(name: &str, key: &str, schema: &str) -> Grammar {
+fn marks(text: &str) -> Grammar {
+    Grammar::Marks(text.into())
+}
+
+fn call_of(before: &str, name: &str, key: &str, schema: &str, after: &str) -> Grammar {
     Grammar::Sequence(vec![
-        Grammar::Text(format!("{{\"name\": \"{name}\", \"{key}\": ")),
+        marks(&format!("{before}{{\"name\": \"")),
+        Grammar::Text(name.into()),
+        marks(&format!("\", \"{key}\": ")),
         Grammar::JsonSchema(schema.into()),
-        Grammar::Text("}".into()),
+        marks(&format!("}}{after}")),
     ])
 }
 
@@ -51,7 +60,9 @@ const ADD: &str = r#"{"properties":{"a":{"type":"integer"}},"type":"object"}"#;
 #[test]
 fn nothing_asked_is_nothing_enforced() {
     let shape = Shape::default();
-    assert_eq!(constraint(&shape, ToolFormat::Hermes, &tools()), None);
+    assert_eq!(constraint(&shape, ToolFormat::Hermes, &[]), None);
+    // A call of this format looks like any other answer.
+    assert_eq!(constraint(&shape, ToolFormat::Llama, &tools()), None);
     assert_eq!(shape.offered(tools()).len(), 2);
 }
 
@@ -72,7 +83,7 @@ fn a_demanded_call_is_one_of_the_tools_in_the_model_s_own_format() {
         one_call: true,
         ..Shape::default()
     };
-    let add = Grammar::Choice(vec![call_of("add", "parameters", ADD)]);
+    let add = Grammar::Choice(vec![call_of("", "add", "parameters", ADD, "")]);
     assert_eq!(constraint(&named, ToolFormat::Llama, &tools()), Some(add));
 
     let required = Shape {
@@ -88,17 +99,83 @@ fn a_demanded_call_is_one_of_the_tools_in_the_model_s_own_format() {
     else {
         panic!("Hermes repeats its calls");
     };
-    assert_eq!((separator.as_str(), most > 1), ("\n", true));
+    assert_eq!((*separator, most > 1), (marks("\n"), true));
+    let (before, after) = ("<tool_call>\n", "\n</tool_call>");
     let both = Grammar::Choice(vec![
-        call_of("add", "arguments", ADD),
-        call_of("now", "arguments", r#"{"type":"object"}"#),
+        call_of(before, "add", "arguments", ADD, after),
+        call_of(before, "now", "arguments", r#"{"type":"object"}"#, after),
     ]);
-    let expected = Grammar::Sequence(vec![
-        Grammar::Text("<tool_call>\n".into()),
-        both,
-        Grammar::Text("\n</tool_call>".into()),
-    ]);
-    assert_eq!(*item, expected);
+    assert_eq!(*item, both);
+}
+
+fn offered(
+    format: ToolFormat,
+    think: Think,
+    prompt_end: &str,
+    tools: &[Tool],
+) -> Option<crate::inference::generate::Calls> {
+    let expectations = Expectations {
+        traits: &traits(Some(format)),
+        prompt_end,
+        think,
+        tools,
+    };
+    let constraint = Shape::default().constraint(expectations).unwrap();
+    constraint.map(|constraint| match *constraint {
+        Constraint::Calls(calls) => calls,
+        Constraint::Whole { .. } => panic!("nothing was demanded"),
+    })
+}
+
+#[test]
+fn calls_of_tools_on_offer_are_held_to_them() {
+    let calls = offered(ToolFormat::Hermes, Think::Off, "", &tools()).unwrap();
+    assert_eq!((calls.before.as_str(), calls.thoughts), ("", None));
+    let [opening] = &calls.openings[..] else {
+        panic!("there is one mark: {:?}", calls.openings);
+    };
+    assert_eq!(opening.mark, "<tool_call>");
+    let Grammar::Sequence(parts) = &opening.grammar else {
+        panic!("{opening:?}");
+    };
+    assert_eq!(parts[0], Grammar::Space);
+    let text = format!("{:?}", parts[1]);
+    assert!(
+        text.contains("integer") && text.contains(r#"Text("now")"#),
+        "{text}"
+    );
+}
+
+#[test]
+fn thoughts_are_no_calls_unless_the_model_was_told_not_to_think() {
+    let check = |think, prompt_end: &str, are_begun: Option<bool>| {
+        let calls = offered(ToolFormat::Hermes, think, prompt_end, &tools()).unwrap();
+        let thoughts = calls.thoughts.map(|thoughts| thoughts.are_begun);
+        assert_eq!(thoughts, are_begun, "{think:?} {prompt_end}");
+    };
+    check(Think::On, "<|im_start|>assistant\n<think>\n", Some(true));
+    check(Think::On, "<|im_start|>assistant\n", Some(false));
+    check(Think::Off, "<think>\n\n</think>\n\n", None);
+}
+
+#[test]
+fn the_first_header_of_messages_is_begun_by_the_prompt() {
+    let prompt = "ñ".repeat(1000) + "<|start|>assistant";
+    let calls = offered(ToolFormat::Harmony, Think::On, &prompt, &tools()).unwrap();
+    assert!(calls.before.ends_with("<|start|>assistant") && calls.before.len() < 200);
+    assert!(calls.openings.iter().all(|opening| opening.is_last));
+    assert_eq!(calls.thoughts, None);
+}
+
+#[test]
+fn schemas_and_tools_without_measure_are_not_held_to() {
+    let many = vec![tools().remove(0); 600];
+    assert_eq!(offered(ToolFormat::Hermes, Think::Off, "", &many), None);
+    let mut huge = tools();
+    huge[0].parameters["description"] = "x".repeat(MAX_GRAMMAR_BYTES).into();
+    let calls = offered(ToolFormat::Hermes, Think::Off, "", &huge).unwrap();
+    let text = format!("{calls:?}");
+    assert!(text.contains("Json") && !text.contains("JsonSchema"));
 }
 
 #[test]

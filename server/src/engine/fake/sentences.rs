@@ -18,10 +18,14 @@ pub(super) struct Sentences {
 
 impl Compiler for Sentences {
     fn compile(&self, constraint: &Constraint) -> Result<Box<dyn Rules>, Error> {
+        let Constraint::Whole { grammar, preface } = constraint else {
+            let error = "the scripted engine holds no calls to anything".into();
+            return Err(Error::InvalidJob(error));
+        };
         Ok(Box::new(Walk {
             words: Arc::clone(&self.words),
-            sentences: sentences(&constraint.grammar)?,
-            preface: constraint.preface.clone(),
+            sentences: sentences(grammar)?,
+            preface: preface.clone(),
             written: Vec::new(),
         }))
     }
@@ -31,7 +35,9 @@ impl Compiler for Sentences {
 fn sentences(grammar: &Grammar) -> Result<Vec<Vec<u8>>, Error> {
     let sentences = match grammar {
         Grammar::Json => vec![b"{}".to_vec()],
-        Grammar::Text(text) => vec![text.clone().into_bytes()],
+        Grammar::Text(text) | Grammar::Marks(text) => vec![text.clone().into_bytes()],
+        Grammar::Space => vec![Vec::new()],
+        Grammar::Digits => vec![b"0".to_vec()],
         Grammar::Choice(choices) => {
             let choices: Result<Vec<_>, _> = choices.iter().map(sentences).collect();
             choices?.concat()

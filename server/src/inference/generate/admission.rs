@@ -18,6 +18,9 @@ const COMPILATIONS: usize = 2;
 /// Longest time a job waits for its grammar. A compilation cannot be interrupted: it keeps its place until it is done.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The same where an answer without its grammar is better than none: nobody asked for one.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Stack of a compiling thread, of which only what is touched becomes memory: grammars are compiled recursively.
 const STACK_BYTES: usize = 64 << 20;
 
@@ -33,6 +36,18 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    fn is_grammar_demanded(&self) -> bool {
+        (self.job.constraint.as_ref()).is_some_and(|constraint| constraint.is_demanded())
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        let patience = match self.is_grammar_demanded() {
+            true => PATIENCE,
+            false => SHORT_PATIENCE,
+        };
+        now.saturating_duration_since(self.arrived) > patience
+    }
+
     /// Tokenises and checks a job.
     ///
     /// # Errors
@@ -84,8 +99,8 @@ struct Done {
     rules: Result<Box<dyn Rules>, Error>,
 }
 
-/// A job whose grammar was compiled, or why it was not.
-pub(super) type Compiled = (JobId, Result<(Prepared, Box<dyn Rules>), Error>);
+/// A job with its rules, without them where it can do without, or why it cannot run.
+pub(super) type Compiled = (JobId, Result<(Prepared, Option<Box<dyn Rules>>), Error>);
 
 impl Compilations {
     pub(super) fn new() -> Self {
@@ -123,17 +138,18 @@ impl Compilations {
         while let Ok(done) = self.done.try_recv() {
             self.threads -= 1;
             if let Some(prepared) = self.jobs.remove(&done.id) {
-                finished.push((done.id, done.rules.map(|rules| (prepared, rules))));
+                finished.push((done.id, settle(prepared, done.rules)));
             }
         }
         let late: Vec<JobId> = (self.jobs.iter())
-            .filter(|(_, job)| now.saturating_duration_since(job.arrived) > PATIENCE)
+            .filter(|(_, job)| job.is_late(now))
             .map(|(id, _)| *id)
             .collect();
         for id in late {
-            self.cancel(id);
+            self.waiting.retain(|(waiting, _)| *waiting != id);
+            let prepared = self.jobs.remove(&id).expect("it was just found");
             let error = "the grammar takes too long to compile; make it smaller".into();
-            finished.push((id, Err(Error::InvalidJob(error))));
+            finished.push((id, settle(prepared, Err(Error::InvalidJob(error)))));
         }
         self.start();
         finished
@@ -158,6 +174,21 @@ impl Compilations {
                 .spawn(move || task.run())
                 .expect("the system has room for one more thread");
             self.threads += 1;
+        }
+    }
+}
+
+/// A job can do without rules that nobody demanded.
+fn settle(
+    prepared: Prepared,
+    rules: Result<Box<dyn Rules>, Error>,
+) -> Result<(Prepared, Option<Box<dyn Rules>>), Error> {
+    match rules {
+        Ok(rules) => Ok((prepared, Some(rules))),
+        Err(error) if prepared.is_grammar_demanded() => Err(error),
+        Err(error) => {
+            tracing::info!(%error, "calls are not held to the tools");
+            Ok((prepared, None))
         }
     }
 }

@@ -4,13 +4,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::inference::{Error, Token};
 
-/// A grammar, and what may come before it.
+/// What is enforced, and from where on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Constraint {
-    /// What the answer is a sentence of.
-    pub grammar: Grammar,
-    /// What the model may write before it, as a model that thinks does; `None` binds the first token.
-    pub preface: Option<Preface>,
+pub enum Constraint {
+    /// The answer is a sentence of a grammar. A grammar that cannot be compiled is refused.
+    Whole {
+        /// What the answer is a sentence of.
+        grammar: Grammar,
+        /// What the model may write before it, as a model that thinks does; `None` binds the first token.
+        preface: Option<Preface>,
+    },
+    /// The answer is free, but for the calls in it. What cannot be compiled is not enforced: the caller demanded no call.
+    Calls(Calls),
+}
+
+impl Constraint {
+    /// Whether an answer is worth nothing without it.
+    #[must_use]
+    pub fn is_demanded(&self) -> bool {
+        match self {
+            Self::Whole { .. } => true,
+            Self::Calls(_) => false,
+        }
+    }
 }
 
 /// Free text before the grammar binds.
@@ -18,8 +34,45 @@ pub struct Constraint {
 pub struct Preface {
     /// The preface is there only if the answer begins with this; `None` says that the prompt has begun it already.
     pub open: Option<String>,
-    /// What it ends with. Whitespace after it belongs to it.
+    /// What it ends with. Whitespace after it belongs to it. Names of control tokens in both are these tokens.
     pub close: String,
+}
+
+/// Calls in an answer that is free otherwise.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Calls {
+    /// The end of the prompt, where the mark of a call may begin in it; not read of a model that thinks first.
+    pub before: String,
+    /// What the model thinks is no call, whatever it looks like.
+    pub thoughts: Option<Thoughts>,
+    /// Each way in which a call begins.
+    pub openings: Vec<Opening>,
+}
+
+/// Where a model thinks.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Thoughts {
+    /// Before its thoughts.
+    pub open: String,
+    /// After them.
+    pub close: String,
+    /// The prompt has begun them already.
+    pub are_begun: bool,
+    /// They may begin anywhere in the answer, and not only with it.
+    pub come_again: bool,
+}
+
+/// A way in which a call begins.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Opening {
+    /// The text after which the model calls. Names of control tokens in it are these tokens.
+    pub mark: String,
+    /// What follows it. It has to tell where it ends: no sentence of it begins another.
+    pub grammar: Grammar,
+    /// Where the call ends, if it goes on freely behind the grammar.
+    pub close: Option<String>,
+    /// Nothing may follow the call.
+    pub is_last: bool,
 }
 
 /// A language that an answer has to belong to.
@@ -37,6 +90,12 @@ pub enum Grammar {
     Gbnf(String),
     /// Exactly this text.
     Text(String),
+    /// Exactly this text of the model's own notation: names of control tokens in it are these tokens.
+    Marks(String),
+    /// Whitespace, or nothing.
+    Space,
+    /// Some digits.
+    Digits,
     /// One after the other.
     Sequence(Vec<Grammar>),
     /// One of them.
@@ -46,12 +105,45 @@ pub enum Grammar {
         /// What is repeated.
         item: Box<Grammar>,
         /// What stands between two of them.
-        separator: String,
+        separator: Box<Grammar>,
         /// At least 1.
         least: u32,
         /// At least `least`.
         most: u32,
     },
+}
+
+impl Grammar {
+    /// The same with another grammar in the place of every JSON Schema.
+    #[must_use]
+    pub fn with_schemas(&self, other: &mut dyn FnMut(&str) -> Grammar) -> Grammar {
+        let mut all =
+            |parts: &[Grammar]| parts.iter().map(|part| part.with_schemas(other)).collect();
+        match self {
+            Self::JsonSchema(schema) => other(schema),
+            Self::Sequence(parts) => Self::Sequence(all(parts)),
+            Self::Choice(choices) => Self::Choice(all(choices)),
+            Self::Repeat {
+                item,
+                separator,
+                least,
+                most,
+            } => Self::Repeat {
+                item: Box::new(item.with_schemas(other)),
+                separator: separator.clone(),
+                least: *least,
+                most: *most,
+            },
+            Self::Json
+            | Self::Regex(_)
+            | Self::Lark(_)
+            | Self::Gbnf(_)
+            | Self::Text(_)
+            | Self::Marks(_)
+            | Self::Space
+            | Self::Digits => self.clone(),
+        }
+    }
 }
 
 /// Turns constraints into rules. Belongs to a loaded model and works on any thread: it can take longer than a step.

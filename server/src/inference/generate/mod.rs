@@ -13,7 +13,9 @@ pub mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::constraint::{Compiler, Constraint, Grammar, Preface, Rules};
+pub use self::constraint::{
+    Calls, Compiler, Constraint, Grammar, Opening, Preface, Rules, Thoughts,
+};
 pub use self::engine::{Begin, Choice, Engine, Feed, Limits, Sampled, Sight, Slot};
 pub use self::run::run;
 use super::{Error, Token};
@@ -36,7 +38,7 @@ pub struct Generate {
     pub logprobs: Option<u8>,
     /// Names of control tokens that are shown as text when the model writes them; all others are not.
     pub visible: Vec<String>,
-    /// What the answer has to be a sentence of.
+    /// What the answer, or the calls in it, are held to.
     pub constraint: Option<Box<Constraint>>,
     /// Added to the logits of these tokens before any other step; negative infinity forbids a token.
     pub logit_bias: Vec<(Token, f32)>,

@@ -168,7 +168,7 @@ impl Loop<'_> {
         }
         for (id, compiled) in self.compilations.finished(Instant::now()) {
             match compiled {
-                Ok((prepared, rules)) => self.enter(id, prepared, Some(rules)),
+                Ok((prepared, rules)) => self.enter(id, prepared, rules),
                 Err(error) => self.fail(id, error),
             }
         }
@@ -195,10 +195,9 @@ impl Loop<'_> {
             max_tokens: job.max_tokens.map_or(longest, |tokens| tokens.min(longest)),
         });
         // A stop string inside a string of a JSON answer would leave half of the answer.
-        let stops = match &rules {
-            Some(_) => &[],
-            None => job.stop.as_slice(),
-        };
+        let has_shape =
+            (job.constraint.as_ref()).is_some_and(|constraint| constraint.is_demanded());
+        let stops = if has_shape { &[] } else { job.stop.as_slice() };
         let visible = self.visible(&job.visible);
         self.jobs.insert(
             id,

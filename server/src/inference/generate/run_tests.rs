@@ -6,7 +6,9 @@ use super::*;
 use crate::engine::fake::{self, Fault, Spec};
 use crate::inference::encode::{self, Classify, Embed};
 use crate::inference::generate::scheduler::WAITING_JOBS;
-use crate::inference::generate::{Constraint, Grammar, Logprob, Overflow, Piece, Preface};
+use crate::inference::generate::{
+    Calls, Constraint, Grammar, Logprob, Opening, Overflow, Piece, Preface,
+};
 
 /// More than any test here sends.
 const COMMANDS: usize = 1024;
@@ -550,7 +552,7 @@ fn a_failed_sample_fails_its_job_and_no_other() {
 
 fn constrained(prompt: &str, grammar: Grammar) -> Generate {
     Generate {
-        constraint: Some(Box::new(Constraint {
+        constraint: Some(Box::new(Constraint::Whole {
             grammar,
             preface: None,
         })),
@@ -594,11 +596,16 @@ fn a_constrained_answer_may_be_cut_by_its_length_only() {
 
 #[test]
 fn a_preface_is_free_and_the_grammar_binds_after_it() {
-    let mut thoughtful = constrained("?", sentence("{}"));
-    thoughtful.constraint.as_mut().unwrap().preface = Some(Preface {
-        open: None,
-        close: " done".into(),
-    });
+    let thoughtful = Generate {
+        constraint: Some(Box::new(Constraint::Whole {
+            grammar: sentence("{}"),
+            preface: Some(Preface {
+                open: None,
+                close: " done".into(),
+            }),
+        })),
+        ..job("?")
+    };
     let answer = alone(&script("first I think then done nonsense"), thoughtful);
     assert_eq!(answer.text, "first I think then done{}");
 }
@@ -608,6 +615,27 @@ fn a_grammar_that_cannot_be_followed_is_refused_before_the_job_is_admitted() {
     let refused = alone(&echo(1), constrained("a", Grammar::Regex("(".into())));
     assert_eq!(refused.admitted, None);
     assert!(matches!(refused.error, Some(Error::InvalidJob(_))));
+}
+
+#[test]
+fn a_grammar_that_nobody_demanded_does_not_cost_the_answer() {
+    let opening = Opening {
+        mark: "<call>".into(),
+        grammar: Grammar::Regex("(".into()),
+        close: None,
+        is_last: false,
+    };
+    let offered = Generate {
+        constraint: Some(Box::new(Constraint::Calls(Calls {
+            before: String::new(),
+            thoughts: None,
+            openings: vec![opening],
+        }))),
+        stop: vec!["c".into()],
+        ..job("abcd")
+    };
+    // Its stop strings hold: what has no shape can be cut.
+    assert_eq!(alone(&echo(1), offered).text, "ab");
 }
 
 #[test]

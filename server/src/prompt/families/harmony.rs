@@ -257,7 +257,7 @@ fn kind(header: &str) -> Kind {
 }
 
 /// A name as an identifier: spaces, dashes and dots become underscores, and what no identifier has is left out.
-fn identifier(name: &str) -> String {
+pub(in crate::prompt) fn identifier(name: &str) -> String {
     let letters = name.chars().filter_map(|letter| match letter {
         ' ' | '-' | '.' => Some('_'),
         letter if letter.is_alphanumeric() || matches!(letter, '_' | '$') => Some(letter),

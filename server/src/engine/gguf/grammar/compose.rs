@@ -1,12 +1,11 @@
 //! A constraint in llguidance's terms: a grammar in its dialect of Lark that names the others.
 
-use std::fmt::Write;
-
 use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 use serde_json::{Map, Value, json};
 
 use super::gbnf;
-use crate::inference::generate::{Constraint, Grammar, Preface};
+use super::lexicon::{Controls, Written};
+use crate::inference::generate::{Grammar, Preface};
 
 /// Whitespace between the parts of JSON: none, a blank, or a new line with an indentation. It is bounded, because a
 /// small model that may write blanks for ever does.
@@ -15,14 +14,25 @@ const JSON_WHITESPACE: &str = r"[ ]|\n[ \t]{0,20}";
 /// Longest schema or grammar, in bytes. The API refuses longer ones with kinder words.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// The constraint as one grammar.
+/// Rules that every grammar may name.
+const COMMON: &str = "SPACE: /[ \\n\\r\\t]{1,20}/\nDIGITS: /[0-9]{1,20}/\n";
+
+/// A grammar, and what may come before it, as one grammar.
 ///
 /// # Errors
 /// What is wrong with it, for the caller.
-pub(super) fn compose(constraint: &Constraint) -> Result<TopLevelGrammar, String> {
-    let mut parts = Parts::default();
-    let answer = parts.expression(&constraint.grammar)?;
-    let start = match &constraint.preface {
+pub(super) fn compose(
+    grammar: &Grammar,
+    preface: Option<&Preface>,
+    controls: &Controls,
+) -> Result<TopLevelGrammar, String> {
+    let mut parts = Parts {
+        grammars: Vec::new(),
+        rules: COMMON.into(),
+        controls,
+    };
+    let answer = parts.expression(grammar)?;
+    let start = match preface {
         None => answer,
         Some(preface) => parts.preceded(preface, &answer),
     };
@@ -36,14 +46,14 @@ pub(super) fn compose(constraint: &Constraint) -> Result<TopLevelGrammar, String
     })
 }
 
-#[derive(Default)]
-struct Parts {
+struct Parts<'a> {
     grammars: Vec<GrammarWithLexer>,
     /// Rules of the main grammar.
     rules: String,
+    controls: &'a Controls,
 }
 
-impl Parts {
+impl Parts<'_> {
     /// An expression of the main grammar.
     fn expression(&mut self, grammar: &Grammar) -> Result<String, String> {
         Ok(match grammar {
@@ -63,6 +73,9 @@ impl Parts {
                 self.named(GrammarWithLexer::from_lark(lark))
             }
             Grammar::Text(text) => quoted(text),
+            Grammar::Marks(text) => self.marks(text),
+            Grammar::Space => "SPACE?".into(),
+            Grammar::Digits => "DIGITS".into(),
             Grammar::Sequence(parts) => self.joined(parts, " ")?,
             Grammar::Choice(choices) => self.joined(choices, " | ")?,
             Grammar::Repeat {
@@ -76,7 +89,10 @@ impl Parts {
                 match most {
                     // The library knows no repetition that is none.
                     0 => item,
-                    _ => format!("{item} ({} {item}){{{least},{most}}}", quoted(separator)),
+                    _ => {
+                        let separator = self.expression(separator)?;
+                        format!("{item} ({separator} {item}){{{least},{most}}}")
+                    }
                 }
             }
         })
@@ -117,17 +133,35 @@ impl Parts {
         reference
     }
 
+    /// A text in which names of control tokens are these tokens.
+    fn marks(&self, text: &str) -> String {
+        let pieces = self.controls.split(text);
+        let pieces = pieces.iter().map(|piece| match piece {
+            Written::Text(text) => quoted(text),
+            Written::Control(id) => format!("<[{id}]>"),
+        });
+        match pieces.collect::<Vec<_>>().join(" ") {
+            none if none.is_empty() => quoted(""),
+            pieces => pieces,
+        }
+    }
+
     /// The answer behind its preface.
     fn preceded(&mut self, preface: &Preface, answer: &str) -> String {
-        let close = quoted(&preface.close);
-        // Written to a string, which cannot fail.
-        let _ = write!(
-            self.rules,
-            "preface[suffix={close}]: /(?s:.*)/\nSPACE: /[ \\n\\r\\t]{{1,8}}/\n"
-        );
+        // Free text ends by itself where a control token follows; otherwise the lexer has to look for its end.
+        let free = match self.controls.split(&preface.close).first() {
+            Some(Written::Control(_)) => {
+                format!(
+                    "preface: FREE? {}\nFREE: /(?s:.+)/\n",
+                    self.marks(&preface.close)
+                )
+            }
+            _ => format!("preface[suffix={}]: /(?s:.*)/\n", quoted(&preface.close)),
+        };
+        self.rules.push_str(&free);
         match &preface.open {
             None => format!("preface SPACE? {answer}"),
-            Some(open) => format!("(SPACE? {} preface SPACE?)? {answer}", quoted(open)),
+            Some(open) => format!("(SPACE? {} preface SPACE?)? {answer}", self.marks(open)),
         }
     }
 }

@@ -25,9 +25,21 @@ impl Following {
     fn is_end(&self, token: TokenId) -> bool {
         self.ends.contains(&token)
     }
+
+    /// Whether all of these may follow.
+    pub(super) fn fits(&mut self, tokens: &[TokenId]) -> Result<bool, Error> {
+        let valid = self.matcher.validate_tokens(tokens).map_err(lost)?;
+        Ok(valid == tokens.len())
+    }
+
+    /// Takes tokens that fit, and tells whether nothing may follow.
+    pub(super) fn feed(&mut self, tokens: &[TokenId]) -> Result<bool, Error> {
+        self.matcher.consume_tokens(tokens).map_err(lost)?;
+        Ok(self.matcher.is_stopped())
+    }
 }
 
-fn id(token: Token) -> TokenId {
+pub(super) fn id(token: Token) -> TokenId {
     TokenId::try_from(token)
         .expect("an engine chooses among its tokens, which have no negative ids")
 }

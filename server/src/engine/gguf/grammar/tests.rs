@@ -74,7 +74,7 @@ struct Judge(Compiler);
 
 impl Judge {
     fn compile(&self, grammar: &Grammar) -> Result<Box<dyn Rules>, Error> {
-        self.0.compile(&Constraint {
+        self.0.compile(&Constraint::Whole {
             grammar: grammar.clone(),
             preface: None,
         })
@@ -305,13 +305,13 @@ fn sequences_choices_and_repetitions() {
     ]);
     let calls = Grammar::Repeat {
         item: Box::new(call),
-        separator: "\n".into(),
+        separator: Box::new(Grammar::Text("\n".into())),
         least: 1,
         most: 2,
     };
     let alone = Grammar::Repeat {
         item: Box::new(Grammar::Text("x".into())),
-        separator: " ".into(),
+        separator: Box::new(Grammar::Text(" ".into())),
         least: 1,
         most: 1,
     };
@@ -328,7 +328,7 @@ fn sequences_choices_and_repetitions() {
 }
 
 fn prefaced(open: Option<&str>, text: &str) -> Fate {
-    let constraint = Constraint {
+    let constraint = Constraint::Whole {
         grammar: Grammar::Json,
         preface: Some(Preface {
             open: open.map(str::to_owned),
@@ -359,7 +359,7 @@ fn a_preface_that_may_be_opened_may_be_left_out() {
 
 #[test]
 fn a_token_may_end_the_preface_and_begin_the_answer() {
-    let constraint = Constraint {
+    let constraint = Constraint::Whole {
         grammar: Grammar::Json,
         preface: Some(Preface {
             open: None,
@@ -530,7 +530,7 @@ fn attacks_are_bounded() {
             .stack_size(64 << 20)
             .spawn(move || {
                 let began = Instant::now();
-                let compiled = compiler.compile(&Constraint {
+                let compiled = compiler.compile(&Constraint::Whole {
                     grammar,
                     preface: None,
                 });

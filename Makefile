@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients differential registry-check clean
+.PHONY: serve test build setup lint smoke clients differential registry-check templates fuzz clean
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -44,6 +44,12 @@ KILLS ?= 20
 registry-check: build   ## Pull and push against Debian's docker-registry, and a pull whose server is killed KILLS times
 	@command -v docker-registry >/dev/null || apt-get install --yes --no-install-recommends docker-registry
 	python3 server/tests/registry/check.py target/release/chaski --kills $(KILLS) $(if $(OLLAMA),--ollama $(OLLAMA))
+
+templates: setup        ## Render a folder of chat templates here and in Python's jinja2 and compare (FOLDER=...)
+	python3 -m venv .tools/templates
+	.tools/templates/bin/pip install --quiet --constraint models/requirements.txt jinja2
+	.tools/templates/bin/python server/tests/prompt/golden.py $(abspath $(FOLDER))
+	CHASKI_TEMPLATES=$(abspath $(FOLDER)) $(CARGO) test $(PROFILE) --workspace --lib other_templates -- --ignored --nocapture
 
 fuzz:                   ## Send what an OpenAPI document allows, and what it does not, to a running server (URL=... SPEC=...)
 	python3 -m venv .tools/fuzz

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
-"""Renders every template with every conversation the way Hugging Face transformers does and writes golden.json.
+"""Renders templates the way Hugging Face transformers does: every template of a folder with every conversation into
+`golden.json`, and each line of `language.jsonl`, templates of a line each for the language alone, into that line.
 
-Needs Python 3.10 and jinja2 alone: `python3 golden.py`. The environment is that of `apply_chat_template`
-(transformers/utils/chat_template_utils.py); the conversations become its variables in the way that
-`server/src/prompt/jinja/context.rs` promises, written down here a second time.
+Needs Python and jinja2 alone (`models/requirements.txt` has the version): `python3 golden.py`, or `python3 golden.py FOLDER`
+for templates from elsewhere, which are rendered with the conversations of `families/prompts.json` too. The environment is
+that of `apply_chat_template` (transformers/utils/chat_template_utils.py); the conversations become its variables in the way
+that `server/src/prompt/jinja/context.rs` promises, written down here a second time.
 """
 
 import copy
 import datetime
 import json
+import os
 import pathlib
 import re
+import sys
+import types
 
 import jinja2
 import jinja2.ext
@@ -46,6 +51,18 @@ SHOP = {
             "get": {"type": "boolean"},
         },
     },
+}
+VALUES = {
+    "tiny": 1e-7,
+    "huge": 1e22,
+    "float16": 1e16,
+    "half": 0.5,
+    "whole": 2.0,
+    "big": 18446744073709551615,
+    "negative": -3,
+    "text": "it's \"quoted\"\n<é> & 🙂",
+    "nested": {"list": [1, 2.5, None, True, "x", {"a": []}], "empty": {}},
+    "order": {"b": 1, "a": 2, "C": 3},
 }
 PING = {"name": "ping", "description": "Pings", "parameters": None}
 
@@ -115,6 +132,17 @@ CONVERSATIONS = {
     "wrong_order": {"messages": [message("assistant", "Hello"), message("user", "Hi")]},
     "two_users": {"messages": [message("user", "Hi"), message("user", "there")]},
     "only_system": {"messages": [message("system", "Be brief.")]},
+    "developer": {"messages": [message("developer", "Be brief."), message("user", "Hi")]},
+    "language": {
+        "messages": [
+            message("system", "Be brief."),
+            message("user", "Hi <there> & 'you'"),
+            message("assistant", "<think>\nHm.\n</think>\n\nHello", thinking="Hm.", tool_calls=[LIMA]),
+            ANSWER,
+            message("user", "Où? 🙂"),
+        ],
+        "tools": [{"name": "values", "description": "Any <values>", "parameters": VALUES}],
+    },
     "unknown_role": {"messages": [message("user", "Hi"), message("assistant", "Hello"), message("critic", "Hm")]},
 }
 
@@ -137,8 +165,15 @@ def environment():
     def raise_exception(message):
         raise jinja2.exceptions.TemplateError(message)
 
+    def listed(x):
+        """transformers fails on what `map` and its like make; the product prints the list."""
+        if isinstance(x, types.GeneratorType):
+            return list(x)
+        raise TypeError(f"Object of type {type(x).__name__} is not JSON serializable")
+
     def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+        layout = {"ensure_ascii": ensure_ascii, "indent": indent, "separators": separators, "sort_keys": sort_keys}
+        return json.dumps(x, default=listed, **layout)
 
     made = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
@@ -156,8 +191,9 @@ def shorten(id):
 def variables(conversation, source, text_arguments, fold_system):
     messages = copy.deepcopy(conversation["messages"])
     if fold_system:
-        words = [m["content"] for m in messages if m["role"] == "system"]
-        messages = [m for m in messages if m["role"] != "system"]
+        system = system_roles(source)
+        words = [m["content"] for m in messages if m["role"] in system]
+        messages = [m for m in messages if m["role"] not in system]
         users = [m for m in messages if m["role"] == "user"]
         if users:
             users[0]["content"] = "\n\n".join(words + [users[0]["content"]])
@@ -167,7 +203,8 @@ def variables(conversation, source, text_arguments, fold_system):
     waiting = []
     made = []
     for index, given in enumerate(messages):
-        one = {"role": given["role"], "content": given["content"]}
+        role = "system" if given["role"] in system_roles(source) else given["role"]
+        one = {"role": role, "content": given["content"]}
         if given.get("images") and "image" in source:
             one["content"] = [{"type": "image"}] * given["images"] + [{"type": "text", "text": given["content"]}]
         if given.get("thinking"):
@@ -199,7 +236,7 @@ def variables(conversation, source, text_arguments, fold_system):
         more["reasoning_effort"] = think
     return {
         "messages": made,
-        "tools": tools or None,
+        "tools": [] if conversation.get("tools") == () else tools or None,
         "documents": None,
         "add_generation_prompt": conversation.get("add_generation_prompt", True),
         "bos_token": BOS,
@@ -208,37 +245,78 @@ def variables(conversation, source, text_arguments, fold_system):
     }
 
 
+def system_roles(source):
+    """Templates that do not know the developer's role are given the system's."""
+    return {"system"} if "developer" in source else {"system", "developer"}
+
+
 def outcome(template, source, conversation):
     """The prompt, or the words of the refusal, or that it fails; after the same second tries as the product's."""
     calls = any(m.get("tool_calls") for m in conversation["messages"])
-    system = any(m["role"] == "system" for m in conversation["messages"])
-    tries = [(False, False), (True, False), (False, True), (True, True)]
+    system = any(m["role"] in system_roles(source) for m in conversation["messages"])
     first = None
-    for text_arguments, fold_system in tries:
+    for text_arguments, fold_system in [(False, False), (True, False), (False, True), (True, True)]:
         if text_arguments > calls or fold_system > system:
             continue
         try:
             return {"text": template.render(**variables(conversation, source, text_arguments, fold_system))}
-        except jinja2.exceptions.TemplateError as error:
-            undefined = isinstance(error, jinja2.exceptions.UndefinedError)
-            first = first or ({"fails": str(error)} if undefined else {"refused": str(error)})
-        except TypeError as error:
-            first = first or {"fails": str(error)}
+        except Exception as error:  # A template can fail in whatever way Python can.
+            if str(error) == "'NoneType' object is not iterable" and conversation.get("tools") in (None, []):
+                # The product goes through none as through an empty list.
+                return outcome(template, source, {**conversation, "tools": ()})
+            refused = type(error) is jinja2.exceptions.TemplateError
+            first = first or {"refused" if refused else "fails": str(error)}
     return first
 
 
-def main():
+def elsewhere():
+    """The conversations of the named families, some of them with every wish about thinking."""
+    families = json.loads((HERE / "families/prompts.json").read_text())["conversations"]
+    made = {f"family_{name}": conversation for name, conversation in families.items()}
+    for name in ("user", "history", "tools_system", "spoken_round", "two_rounds"):
+        for think in ("on", "off", "high"):
+            made[f"family_{name}_{think}"] = {**families[name], "think": think}
+    return made
+
+
+def of_folder(folder, paths):
+    """The outcome of every template with every conversation."""
     made = environment()
     cases = []
-    for path in sorted(HERE.glob("templates/*.jinja")) + [TINY] * TINY.exists():
+    for path in paths:
         source = path.read_bytes().decode()
         template = made.from_string(source)
         for name, conversation in CONVERSATIONS.items():
-            relative = str(path.relative_to(HERE)) if path.is_relative_to(HERE) else str(TINY.relative_to(HERE))
-            cases.append({"template": relative, "conversation": name, **outcome(template, source, conversation)})
+            case = {"template": os.path.relpath(path, folder), "conversation": name}
+            cases.append({**case, **outcome(template, source, conversation)})
     golden = {"conversations": CONVERSATIONS, "cases": cases}
-    (HERE / "golden.json").write_text(json.dumps(golden, ensure_ascii=False, indent=1) + "\n")
+    (folder / "golden.json").write_text(json.dumps(golden, ensure_ascii=False, indent=1) + "\n")
     print(len(cases), "cases")
+
+
+def of_language(file):
+    """The outcome of every line's template; a reason to differ stays."""
+    lines = []
+    for line in map(json.loads, file.read_text().strip().split("\n")):
+        source = line["template"]
+        try:
+            found = outcome(environment().from_string(source), source, CONVERSATIONS["language"])
+        except jinja2.exceptions.TemplateSyntaxError as error:
+            found = {"fails": str(error)}
+        kept = {key: line[key] for key in ("template", "differs") if key in line}
+        lines.append(json.dumps({**kept, **found}, ensure_ascii=False) + "\n")
+    file.write_text("".join(lines))
+    print(len(lines), "templates of a line")
+
+
+def main():
+    if sys.argv[1:]:
+        folder = pathlib.Path(sys.argv[1])
+        CONVERSATIONS.update(elsewhere())
+        of_folder(folder, sorted(folder.glob("*.jinja")))
+    else:
+        of_folder(HERE, sorted(HERE.glob("templates/*.jinja")) + [TINY])
+        of_language(HERE / "language.jsonl")
 
 
 if __name__ == "__main__":

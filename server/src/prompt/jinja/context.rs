@@ -46,7 +46,7 @@ impl Wishes {
         let system = conversation
             .messages
             .iter()
-            .any(|message| message.role == "system");
+            .any(|message| self.is_system(message));
         [(calls, false), (false, system), (calls, system)]
             .into_iter()
             .filter(move |&(text, moved)| (text || moved) && (text <= calls) && (moved <= system))
@@ -56,13 +56,19 @@ impl Wishes {
                 ..self.clone()
             })
     }
+
+    /// Whether the template is told that the system says this.
+    fn is_system(&self, message: &Message) -> bool {
+        let role = message.role.as_str();
+        role == "system" || role == "developer" && !self.developer
+    }
 }
 
 /// The variables of one rendering.
 pub(super) fn of(conversation: &Conversation<'_>, wishes: &Wishes) -> Value {
     let folded;
     let messages = if wishes.system_in_user {
-        folded = fold_system(conversation.messages);
+        folded = fold_system(conversation.messages, wishes);
         &folded
     } else {
         conversation.messages
@@ -121,9 +127,10 @@ fn of_tool(tool: &Tool) -> Value {
 
 /// Absent fields are left out rather than empty: templates ask whether a key is there.
 fn of_message(message: &Message, index: usize, ids: &Ids, wishes: &Wishes) -> Value {
-    let role = match message.role.as_str() {
-        "developer" if !wishes.developer => "system",
-        role => role,
+    let role = if wishes.is_system(message) {
+        "system"
+    } else {
+        message.role.as_str()
     };
     let mut fields = vec![
         ("role", Value::from(role)),
@@ -187,11 +194,11 @@ fn of_call(call: &ToolCall, id: Option<String>, wishes: &Wishes) -> Value {
 }
 
 /// What the system said, in front of what the user said first.
-fn fold_system(messages: &[Message]) -> Vec<Message> {
+fn fold_system(messages: &[Message], wishes: &Wishes) -> Vec<Message> {
     let (system, mut others): (Vec<Message>, Vec<Message>) = messages
         .iter()
         .cloned()
-        .partition(|message| message.role == "system");
+        .partition(|message| wishes.is_system(message));
     let mut words: Vec<String> = system.into_iter().map(|message| message.content).collect();
     if let Some(user) = others.iter_mut().find(|message| message.role == "user") {
         words.push(std::mem::take(&mut user.content));

@@ -3,6 +3,8 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
+use super::number;
+
 /// Arrays and objects within each other; beyond it a template is building a trap and not a prompt.
 const MAX_DEPTH: usize = 200;
 
@@ -67,7 +69,7 @@ pub(super) fn to_value(value: &serde_json::Value) -> Value {
             .as_i64()
             .map(Value::from)
             .or_else(|| number.as_u64().map(Value::from))
-            .or_else(|| number.as_f64().map(Value::from))
+            .or_else(|| number.as_f64().map(number::of_json))
             .expect("a JSON number is one of these"),
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(items) => items.iter().map(to_value).collect(),
@@ -97,7 +99,7 @@ impl Printer<'_> {
             ValueKind::Bool => self
                 .text
                 .push_str(if value.is_true() { "true" } else { "false" }),
-            ValueKind::Number => self.text.push_str(&number(value)),
+            ValueKind::Number => self.text.push_str(&literal(value)),
             ValueKind::String => self.string(value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
                 let items = value.try_iter()?.map(|item| (None, item)).collect();
@@ -113,6 +115,9 @@ impl Printer<'_> {
                     entries.sort_by(|a, b| a.0.cmp(&b.0));
                 }
                 self.container(['{', '}'], entries, depth)?;
+            }
+            ValueKind::Plain if number::float(value).is_some() => {
+                self.text.push_str(&literal(value));
             }
             kind => {
                 return Err(Error::new(
@@ -190,7 +195,7 @@ fn key_text(key: &Value) -> Result<String, Error> {
         ValueKind::String => Ok(key.as_str().unwrap_or_default().to_owned()),
         ValueKind::None => Ok("null".into()),
         ValueKind::Bool => Ok(if key.is_true() { "true" } else { "false" }.into()),
-        ValueKind::Number => Ok(number(key)),
+        ValueKind::Number => Ok(literal(key)),
         kind => Err(Error::new(
             ErrorKind::BadSerialization,
             format!("keys must be strings, numbers, booleans or none, not {kind}"),
@@ -198,28 +203,13 @@ fn key_text(key: &Value) -> Result<String, Error> {
     }
 }
 
-/// Python's `repr` of a number. Rust agrees with it on where exponents begin and not on how they look.
-fn number(value: &Value) -> String {
-    if value.is_integer() {
-        return value.to_string();
-    }
-    let float = f64::try_from(value.clone()).expect("a number that is no integer is a float");
-    if float.is_nan() {
-        return "NaN".into();
-    }
-    if float.is_infinite() {
-        return if float > 0.0 { "Infinity" } else { "-Infinity" }.into();
-    }
-    let text = format!("{float:?}");
-    match text.split_once('e') {
-        None => text,
-        Some((mantissa, exponent)) => {
-            let (sign, digits) = match exponent.strip_prefix('-') {
-                Some(digits) => ('-', digits),
-                None => ('+', exponent),
-            };
-            format!("{mantissa}e{sign}{digits:0>2}")
-        }
+fn literal(value: &Value) -> String {
+    match number::float(value) {
+        None => value.to_string(),
+        Some(float) if float.is_nan() => "NaN".into(),
+        Some(f64::INFINITY) => "Infinity".into(),
+        Some(f64::NEG_INFINITY) => "-Infinity".into(),
+        Some(float) => number::repr(float),
     }
 }
 

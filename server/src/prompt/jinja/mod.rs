@@ -4,8 +4,12 @@
 //! on its work, on its nesting and on its output, and it sees nothing but the conversation. The engine leaves two gaps
 //! through which a template could end the process, and `screen` and `allowance` close them.
 
+mod arguments;
 mod context;
+mod filters;
 mod json;
+mod methods;
+mod number;
 mod python;
 mod screen;
 #[cfg(test)]

@@ -1,11 +1,10 @@
-//! The functions, filters and methods that chat templates expect because Hugging Face renders them in Python.
+//! What chat templates expect because Hugging Face renders them in Python: its functions, and how it reads a template's
+//! text and prints values. The filters and methods have files of their own.
 
 use jiff::fmt::strtime;
-use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
-use minijinja::{Environment, Error, ErrorKind, State, Value};
-use minijinja_contrib::pycompat;
+use minijinja::{Environment, Error, ErrorKind, Output, State, Value, escape_formatter};
 
-use super::json::{self, Style};
+use super::{filters, methods, number};
 
 /// The words of a template that refuses a conversation.
 #[derive(Debug, thiserror::Error)]
@@ -15,22 +14,31 @@ pub(super) struct Raised(pub(super) String);
 /// Gives an environment everything but `strftime_now`, which depends on the conversation.
 pub(super) fn install(environment: &mut Environment<'static>) {
     minijinja_contrib::add_to_environment(environment);
-    environment.set_unknown_method_callback(method);
-    environment.add_filter("tojson", to_json);
-    environment.add_test("sequence", is_sequence);
+    environment.set_unknown_method_callback(methods::call);
+    environment.set_formatter(print);
+    filters::install(environment);
     environment.add_function("raise_exception", raise_exception);
     // The engine's own addition to Jinja, which shows more of the state than a template needs.
     environment.remove_global("debug");
 }
 
+/// Prints a value where the template does.
+fn print(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    match number::float(value).filter(|float| float.is_finite()) {
+        Some(float) => Ok(output.write_str(&number::repr(float))?),
+        None => escape_formatter(output, state, value),
+    }
+}
+
 /// The text as the engine is to parse it: Python's newlines, and no tags that only transformers knows.
 pub(super) fn prepare(source: &str) -> String {
-    without_generation_tags(&source.replace("\r\n", "\n").replace('\r', "\n"))
+    with_known_tags(&source.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
 /// `{% generation %}` marks, for training, what the assistant wrote. It is no part of Jinja and prints nothing, so it
-/// becomes a condition that always holds; that keeps what its dashes say about whitespace.
-fn without_generation_tags(source: &str) -> String {
+/// becomes a condition that always holds; that keeps what its dashes say about whitespace. And a line break after
+/// `{% raw %}` is part of the text, where the engine drops it.
+fn with_known_tags(source: &str) -> String {
     let mut rest = source;
     let mut text = String::with_capacity(source.len());
     while let Some(start) = rest.find("{%") {
@@ -39,12 +47,20 @@ fn without_generation_tags(source: &str) -> String {
         let length = tag.find("%}").unwrap_or(tag.len());
         let (inside, after) = tag.split_at(length);
         let word = inside.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
+        rest = after;
         match word {
             "generation" => text.push_str(&inside.replace(word, "if true")),
             "endgeneration" => text.push_str(&inside.replace(word, "endif")),
             _ => text.push_str(inside),
         }
-        rest = after;
+        if word == "raw"
+            && let Some(raw) = after.strip_prefix("%}")
+            && raw.starts_with('\n')
+            && !inside.ends_with('-')
+        {
+            text.push_str("%}\n");
+            rest = raw;
+        }
     }
     text.push_str(rest);
     text
@@ -64,85 +80,14 @@ fn raise_exception(words: &str) -> Result<Value, Error> {
         .with_source(Raised(words.to_owned())))
 }
 
-/// Python calls everything a sequence that has a length and items.
-fn is_sequence(value: &Value) -> bool {
-    matches!(
-        value.kind(),
-        ValueKind::Seq | ValueKind::Map | ValueKind::String
-    )
-}
-
-/// `tojson(ensure_ascii, indent, separators, sort_keys)` as transformers defines it: unlike Jinja's own it escapes
-/// nothing for HTML.
-fn to_json(value: &Value, positional: Rest<Value>, named: Kwargs) -> Result<String, Error> {
-    let argument = |place: usize, name: &str| -> Result<Option<Value>, Error> {
-        let value = match positional.get(place) {
-            Some(value) => Some(value.clone()),
-            None => named.get::<Option<Value>>(name)?,
-        };
-        Ok(value.filter(|value| !value.is_none()))
-    };
-    let mut style = Style {
-        ensure_ascii: argument(0, "ensure_ascii")?.is_some_and(|value| value.is_true()),
-        indent: argument(1, "indent")?.map(usize::try_from).transpose()?,
-        sort_keys: argument(3, "sort_keys")?.is_some_and(|value| value.is_true()),
-        ..Style::default()
-    };
-    if style.indent.is_some() {
-        style.item_separator = ",".into();
-    }
-    if let Some(separators) = argument(2, "separators")? {
-        style.item_separator = separators.get_item_by_index(0)?.to_string();
-        style.key_separator = separators.get_item_by_index(1)?.to_string();
-    }
-    named.assert_all_used()?;
-    json::dump(value, &style)
-}
-
-/// The methods of Python's strings that templates use and `pycompat` lacks; all others are left to it.
-fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
-    if value.kind() == ValueKind::String {
-        let text = value.as_str().unwrap_or_default();
-        match name {
-            "removeprefix" => {
-                let (prefix,): (&str,) = from_args(args)?;
-                return Ok(Value::from(text.strip_prefix(prefix).unwrap_or(text)));
-            }
-            "removesuffix" => {
-                let (suffix,): (&str,) = from_args(args)?;
-                return Ok(Value::from(text.strip_suffix(suffix).unwrap_or(text)));
-            }
-            "partition" => {
-                let (separator,): (&str,) = from_args(args)?;
-                let (before, after) = text.split_once(separator).unwrap_or((text, ""));
-                let found = &text[before.len()..text.len() - after.len()];
-                return Ok([before, found, after]
-                    .into_iter()
-                    .map(Value::from)
-                    .collect());
-            }
-            "rsplit" => {
-                let (separator, splits): (&str, Option<usize>) = from_args(args)?;
-                let pieces = splits.map_or(usize::MAX, |splits| splits.saturating_add(1));
-                let mut parts: Vec<Value> =
-                    text.rsplitn(pieces, separator).map(Value::from).collect();
-                parts.reverse();
-                return Ok(Value::from(parts));
-            }
-            _ => {}
-        }
-    }
-    pycompat::unknown_method_callback(state, value, name, args)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn generation_tags_become_conditions() {
+    fn tags_become_those_of_the_engine() {
         let check = |source: &str, expected: &str| {
-            assert_eq!(without_generation_tags(source), expected);
+            assert_eq!(with_known_tags(source), expected);
         };
         check(
             "a{% generation %}b{% endgeneration %}c",
@@ -157,5 +102,7 @@ mod tests {
             "{% set generation = 1 %}{{ generation }}",
         );
         check("{% broken", "{% broken");
+        check("{% raw %}\na", "{% raw %}\n\na");
+        check("{% raw -%}\na{% raw %}b", "{% raw -%}\na{% raw %}b");
     }
 }

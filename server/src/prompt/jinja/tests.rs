@@ -78,6 +78,84 @@ fn render(source: &str) -> Result<String, PromptError> {
 #[test]
 fn prompts_are_those_of_transformers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prompt");
+    let (different, compared) = differences(&folder);
+    assert!(different.is_empty(), "{}", different.join("\n"));
+    assert!(compared >= 180, "{compared} cases");
+}
+
+/// Templates of others that are not rendered as Python renders them, and why.
+const KNOWN: &[(&str, &str)] = &[(
+    "meetkai-functionary-medium-v3.1.jinja",
+    "it adds to texts that it calls safe, which in Python escapes what is added",
+)];
+
+/// `make templates FOLDER=...` makes the file for a folder of templates from elsewhere and runs this.
+#[test]
+#[ignore = "needs CHASKI_TEMPLATES, a folder with templates and their golden.json"]
+fn prompts_of_other_templates_are_those_of_transformers() {
+    let folder = std::env::var("CHASKI_TEMPLATES").unwrap();
+    let (mut different, compared) = differences(Path::new(&folder));
+    let equal = compared - different.len();
+    println!("{equal} of {compared} renderings are equal");
+    different.retain(|line| !KNOWN.iter().any(|(file, _)| line.starts_with(file)));
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+/// Each line of the file is a template for a construct of the language alone. Those that differ say why, and must differ.
+#[test]
+fn the_language_is_that_of_python() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prompt");
+    let lines = std::fs::read_to_string(folder.join("language.jsonl")).unwrap();
+    let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+    let golden: Json = serde_json::from_str(&golden).unwrap();
+    let given = &golden["conversations"]["language"];
+    let mut wrong = Vec::new();
+    let mut compared = 0;
+    for line in lines.lines() {
+        let case: Json = serde_json::from_str(line).unwrap();
+        let found = outcome(case["template"].as_str().unwrap(), given);
+        compared += 1;
+        if is_same(&found, &case) == case["differs"].is_string() {
+            wrong.push(format!("{found:?}\n    {line}"));
+        }
+    }
+    let count = wrong.len();
+    assert!(
+        wrong.is_empty(),
+        "{count} of {compared}\n{}",
+        wrong.join("\n")
+    );
+    assert!(compared >= 850, "{compared} templates");
+}
+
+/// What becomes of a template with a conversation of `golden.json`.
+fn outcome(source: &str, given: &Json) -> Result<String, PromptError> {
+    let (messages, tools) = (messages(&given["messages"]), tools(&given["tools"]));
+    let think = match given["think"].as_str() {
+        None => Think::Unset,
+        Some("off") => Think::Off,
+        Some("on") => Think::On,
+        Some("high") => Think::Level(Effort::High),
+        Some(other) => panic!("think {other}"),
+    };
+    Template::parse(source)?.render(&Conversation {
+        think,
+        add_generation_prompt: given["add_generation_prompt"].as_bool().unwrap_or(true),
+        ..conversation(&messages, &tools)
+    })
+}
+
+/// The same text, a refusal in the same words, or a failure, whatever its words.
+fn is_same(found: &Result<String, PromptError>, expected: &Json) -> bool {
+    match found {
+        Ok(prompt) => expected["text"] == prompt.as_str(),
+        Err(PromptError::Refused(words)) => expected["refused"] == words.as_str(),
+        Err(_) => expected["fails"].is_string(),
+    }
+}
+
+/// Where our renderings differ from those in `golden.json`, and how many were compared.
+fn differences(folder: &Path) -> (Vec<String>, usize) {
     let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
     let golden: Json = serde_json::from_str(&golden).unwrap();
     let mut different = Vec::new();
@@ -85,51 +163,20 @@ fn prompts_are_those_of_transformers() {
     for case in list(&golden["cases"]) {
         let (file, name) = (text(case, "template"), text(case, "conversation"));
         let source = std::fs::read_to_string(folder.join(&file)).unwrap();
-        let given = &golden["conversations"][&name];
-        let (messages, tools) = (messages(&given["messages"]), tools(&given["tools"]));
-        let think = match given["think"].as_str() {
-            None => Think::Unset,
-            Some("off") => Think::Off,
-            Some("on") => Think::On,
-            Some("high") => Think::Level(Effort::High),
-            Some(other) => panic!("think {other}"),
-        };
-        let rendered = Template::parse(&source).unwrap().render(&Conversation {
-            think,
-            add_generation_prompt: given["add_generation_prompt"].as_bool().unwrap_or(true),
-            ..conversation(&messages, &tools)
-        });
-        let same = match &rendered {
-            Ok(prompt) => case["text"] == prompt.as_str(),
-            Err(PromptError::Refused(words)) => case["refused"] == words.as_str(),
-            Err(_) => case["fails"].is_string(),
-        };
+        let found = outcome(&source, &golden["conversations"][&name]);
         compared += 1;
-        if !same {
-            let rendered = rendered.unwrap_or_else(|error| error.to_string());
-            let expected = case["text"].as_str().unwrap_or("a failure");
-            let mut lines = rendered.lines().zip(expected.lines());
-            let line = lines.find(|(ours, theirs)| ours != theirs);
-            different.push(format!("{file}, {name}: (ours, theirs) {line:#?}"));
+        if !is_same(&found, case) {
+            let found = found.unwrap_or_else(|error| format!("{error:?}"));
+            let expected = ["text", "refused", "fails"];
+            let expected = expected.iter().find_map(|key| case[key].as_str());
+            let expected = expected.unwrap_or_default();
+            let lines = found.lines().zip(expected.lines());
+            let line = lines.enumerate().find(|(_, (ours, theirs))| ours != theirs);
+            let ends = (found.len(), expected.len());
+            different.push(format!("{file}, {name}: (ours, theirs) {line:?} {ends:?}"));
         }
     }
-    assert!(different.is_empty(), "{}", different.join("\n"));
-    assert!(compared >= 180, "{compared} cases");
-}
-
-#[test]
-fn a_developer_is_the_system_where_a_template_knows_none() {
-    let role_in = |source| {
-        let mut messages = user("x");
-        messages[0].role = "developer".into();
-        let template = Template::parse(source).unwrap();
-        template.render(&conversation(&messages, &[])).unwrap()
-    };
-    assert_eq!(role_in("{{ messages[0].role }}"), "system");
-    assert_eq!(
-        role_in("{# developer #}{{ messages[0].role }}"),
-        "developer"
-    );
+    (different, compared)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use crate::commands::Command;
+use crate::{commands::Command, units};
 
 /// Measures inference servers that speak Ollama's API, side by side, under the same work.
 #[derive(Debug, Parser)]
@@ -25,7 +25,8 @@ pub struct Cli {
 /// The options of a measurement, as typed.
 #[derive(Debug, clap::Args)]
 pub struct Measure {
-    /// Server to measure: `ours`, `ollama`, or NAME=URL; the last one named is the baseline of the ratios
+    /// Server to measure: `ours`, `ollama`, or NAME=URL[,api=ollama|openai|tei][,model=NAME][,pid=N]; the last one named is
+    /// the baseline of the ratios
     #[arg(long = "target", value_name = "NAME[=URL]")]
     pub targets: Vec<String>,
 
@@ -47,45 +48,45 @@ pub struct Measure {
     )]
     pub ollama_url: String,
 
-    /// Workloads: generate, embed, classify [default: all three]
+    /// Workloads: presets, or files that end in .toml [default: generate,embed,classify]
     #[arg(long = "workload", value_name = "NAME", value_delimiter = ',')]
     pub workloads: Vec<String>,
 
-    /// Model per workload, for every target or for one: generate=tiny, ollama:embed=all-minilm
+    /// Model per workload or kind of work, for every target or for one: generate=tiny, ollama:embed=all-minilm
     /// [default: generate=tiny, embed=tiny-embed, classify=tiny-classify]
     #[arg(long = "model", value_name = "[TARGET:]WORKLOAD=MODEL")]
     pub models: Vec<String>,
 
-    /// Requests in flight at once; a list measures each in turn
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1")]
+    /// Requests in flight at once; a list measures each in turn [default: as the workload says]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
     pub concurrency: Vec<usize>,
 
-    /// Rounds; in each, every target gets the same requests, in the order AB, BA, AB, ...
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub rounds: u32,
+    /// Rounds; in each, every target gets the same requests, in the order AB, BA, AB, ... [default: as the workload says]
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u32>,
 
-    /// Measured requests per target in each round
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub requests: usize,
+    /// Measured requests per target in each round [default: as the workload says]
+    #[arg(long, value_name = "N")]
+    pub requests: Option<usize>,
 
-    /// Requests sent to a target and discarded before each of its rounds
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub warmup: usize,
+    /// Requests sent to a target and discarded before each of its rounds [default: as the workload says]
+    #[arg(long, value_name = "N")]
+    pub warmup: Option<usize>,
 
-    /// Most tokens to generate per request
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    pub num_predict: u64,
+    /// Most tokens to generate per request [default: as the workload says]
+    #[arg(long, value_name = "N")]
+    pub num_predict: Option<u64>,
 
     /// Seed of texts, order and intervals [default: drawn and printed, so that no cache knows the texts]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
     /// How long targets shall keep models loaded between requests
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = units::duration)]
     pub keep_alive: Duration,
 
     /// Longest time one request may take, loading included
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = units::duration)]
     pub timeout: Duration,
 
     /// Numbers every embedding must have [default: as many as the target's first]
@@ -111,25 +112,4 @@ pub struct Measure {
     /// No progress on standard error
     #[arg(long)]
     pub quiet: bool,
-}
-
-/// Parses `500ms`, `30s`, `2m`.
-pub fn duration(typed: &str) -> Result<Duration, String> {
-    let parsed = typed
-        .parse::<jiff::SignedDuration>()
-        .map_err(|_| "write a duration such as 500ms, 30s or 2m")?;
-    Duration::try_from(parsed).map_err(|_| "a duration cannot be negative".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_as_people_write_them() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        assert!(duration("soon").is_err());
-        assert!(duration("-1s").is_err());
-    }
 }

@@ -34,8 +34,10 @@ pub struct Request {
 pub struct Exchange {
     /// Just before the request was handed to the connection.
     pub started: Instant,
-    /// The status, once the reply's headers were here.
+    /// The status, once the reply's head was here.
     pub status: Option<StatusCode>,
+    /// When the reply's head was here.
+    pub head: Option<Instant>,
     /// Each piece of the body, stamped as it arrived.
     pub reads: Vec<(Instant, Bytes)>,
     /// When the last byte had arrived, or when the request failed.
@@ -103,11 +105,6 @@ impl Client {
 }
 
 impl Exchange {
-    /// From the start to the last byte.
-    pub fn duration(&self) -> Duration {
-        self.ended - self.started
-    }
-
     /// The whole body.
     pub fn body(&self) -> Vec<u8> {
         self.reads
@@ -122,6 +119,7 @@ async fn exchange(to_send: reqwest::RequestBuilder) -> Exchange {
     let mut exchange = Exchange {
         started: Instant::now(),
         status: None,
+        head: None,
         reads: Vec::new(),
         ended: Instant::now(),
         failure: None,
@@ -135,6 +133,7 @@ async fn exchange(to_send: reqwest::RequestBuilder) -> Exchange {
 
 async fn read(to_send: reqwest::RequestBuilder, exchange: &mut Exchange) -> reqwest::Result<()> {
     let mut reply = to_send.send().await?;
+    exchange.head = Some(Instant::now());
     exchange.status = Some(reply.status());
     while let Some(bytes) = reply.chunk().await? {
         exchange.reads.push((Instant::now(), bytes));

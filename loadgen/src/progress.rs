@@ -10,7 +10,7 @@ use crate::{
     plan::Plan,
     run::{Sample, Slot},
     stats,
-    workload::Workload,
+    workload::{LoadPoint, Workload},
 };
 
 /// Where progress goes.
@@ -19,10 +19,7 @@ pub enum Progress {
     /// One moving line.
     Bar(ProgressBar),
     /// One line per target and round.
-    Lines {
-        /// Rounds in all, for "3/10".
-        rounds: u32,
-    },
+    Lines,
     /// Warnings only.
     Quiet,
 }
@@ -34,12 +31,15 @@ impl Progress {
             return Self::Quiet;
         }
         if !std::io::stderr().is_terminal() {
-            return Self::Lines {
-                rounds: plan.rounds,
-            };
+            return Self::Lines;
         }
-        let cells = plan.workloads.len() * plan.concurrency.len() * plan.targets.len();
-        let bar = ProgressBar::new(cells as u64 * u64::from(plan.rounds));
+        let slots: u64 = plan
+            .groups
+            .iter()
+            .map(|group| group.pace())
+            .map(|pace| pace.loads.len() as u64 * u64::from(pace.rounds.count))
+            .sum();
+        let bar = ProgressBar::new(slots * plan.targets.len() as u64);
         let style = ProgressStyle::with_template(
             "{bar:30} {pos}/{len} slots  {elapsed} of about {duration}  {msg}",
         )
@@ -52,15 +52,16 @@ impl Progress {
     pub fn slot(
         &self,
         target: &str,
-        workload: Workload,
-        concurrency: usize,
+        workload: &Workload,
+        load: &LoadPoint,
         round: u32,
         slot: &Slot,
     ) {
         let line = || {
             format!(
-                "{} at {concurrency}  {target}  {}",
-                workload.name(),
+                "{} {}  {target}  {}",
+                workload.name,
+                load.label(),
                 summary(&slot.samples)
             )
         };
@@ -69,7 +70,7 @@ impl Progress {
                 bar.set_message(line());
                 bar.inc(1);
             }
-            Self::Lines { rounds } => eprintln!("round {}/{rounds}  {}", round + 1, line()),
+            Self::Lines => eprintln!("round {}/{}  {}", round + 1, workload.rounds.count, line()),
             Self::Quiet => {}
         }
     }
@@ -79,7 +80,7 @@ impl Progress {
         let line = format!("warning: {message}");
         match self {
             Self::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
-            Self::Lines { .. } | Self::Quiet => eprintln!("{line}"),
+            Self::Lines | Self::Quiet => eprintln!("{line}"),
         }
     }
 
@@ -99,7 +100,7 @@ fn summary(samples: &[Sample]) -> String {
     let mut times: Vec<f64> = samples
         .iter()
         .filter(|sample| sample.outcome.is_ok())
-        .map(|sample| sample.end_to_end.as_secs_f64() * 1e3)
+        .map(|sample| sample.response_time().as_secs_f64() * 1e3)
         .collect();
     let median = stats::nearest_rank(&mut times, 0.5)
         .map_or("n/a".into(), |median| format!("{median:.1} ms"));

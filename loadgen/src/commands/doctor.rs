@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::Stopped;
 use crate::{
-    args::duration,
     exit::Exit,
     host::doctor::{self, Facts, Level},
+    units::duration,
 };
 
 /// The options of `doctor`.

@@ -33,11 +33,11 @@ pub struct Args {
     listen: SocketAddr,
 
     /// From request to first text
-    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = crate::args::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = crate::units::duration)]
     ttft: Duration,
 
     /// From one piece of text to the next
-    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = crate::args::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = crate::units::duration)]
     itl: Duration,
 
     /// Tokens in each piece of text
@@ -49,11 +49,11 @@ pub struct Args {
     eos_at: Option<u64>,
 
     /// From request to vector
-    #[arg(long, value_name = "DURATION", default_value = "3ms", value_parser = crate::args::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3ms", value_parser = crate::units::duration)]
     embed_time: Duration,
 
     /// From request to labels
-    #[arg(long, value_name = "DURATION", default_value = "2ms", value_parser = crate::args::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2ms", value_parser = crate::units::duration)]
     classify_time: Duration,
 
     /// Numbers in each vector
@@ -81,7 +81,7 @@ pub struct Args {
     faults: Vec<fault::Fault>,
 
     /// How long the fault `stall` waits in the middle of a reply
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::args::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::units::duration)]
     stall: Duration,
 
     /// Let a child process hold this much memory

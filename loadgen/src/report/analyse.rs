@@ -10,7 +10,7 @@ use crate::{
     exit::Exit,
     memory::Series,
     plan::Plan,
-    routes::{Content, Generation, Lacking, Route},
+    routes::{Lacking, Route},
     run::{Cell, Lane, Model, Record, Sample, Slot, Target, WorkloadRecord},
     stats::{self, Recorder},
 };
@@ -74,10 +74,10 @@ fn settings(plan: &Plan) -> Settings {
     Settings {
         seed: plan.seed,
         load: "closed",
-        rounds: plan.rounds,
-        requests_per_target_and_round: plan.requests,
-        warmup_per_target_and_round: plan.warmup,
-        num_predict: plan.num_predict,
+        rounds: plan.groups[0].pace().rounds.count,
+        requests_per_target_and_round: plan.groups[0].pace().rounds.requests,
+        warmup_per_target_and_round: plan.groups[0].pace().rounds.warmup,
+        num_predict: plan.groups[0].pace().output.tokens.longest(),
         temperature: 0,
         keep_alive_s: plan.keep_alive.as_secs(),
         timeout_s: plan.timeout.as_secs_f64(),
@@ -106,8 +106,9 @@ fn workload_report(plan: &Plan, record: &Record, workload: &WorkloadRecord) -> W
         .zip(&plan.targets)
         .zip(&workload.lanes);
     WorkloadReport {
-        workload: workload.workload,
-        inputs: workload.workload.describe(),
+        workload: workload.workload.name.clone(),
+        kind: workload.workload.kind,
+        inputs: workload.workload.description.clone(),
         inputs_sha256: workload.inputs_sha256.clone(),
         lanes: lanes
             .map(|((target, plan), lane)| lane_report(&plan.name, target, lane))
@@ -159,7 +160,9 @@ fn cell_report(plan: &Plan, workload: &WorkloadRecord, cell: &Cell) -> CellRepor
         .map(|target| compare::equal_length_share(cell, target))
         .collect();
     CellReport {
-        concurrency: cell.concurrency,
+        concurrency: cell.load.concurrency(),
+        load: cell.load.clone(),
+        label: cell.load.label(),
         rounds: cell.rounds.len(),
         figures: targets.map(|target| figures(&slots(target))).collect(),
         comparisons: compare::comparisons(plan, &workload.lanes, cell, &equal_length_share),
@@ -190,7 +193,7 @@ fn figures(slots: &[&Slot]) -> Option<Figures> {
         .filter_map(|answer| answer.input_tokens)
         .map(|n| n as f64)
         .collect();
-    let generates = samples.iter().any(|sample| generation(sample).is_some());
+    let generates = samples.iter().any(|sample| sample.generation().is_some());
     Some(Figures {
         requests: samples.len() as u64,
         failed: (samples.len() - answers.len()) as u64,
@@ -202,17 +205,16 @@ fn figures(slots: &[&Slot]) -> Option<Figures> {
         end_to_end_ms: latency(
             samples
                 .iter()
-                .map(|sample| sample.outcome.is_ok().then_some(sample.end_to_end)),
+                .map(|sample| sample.outcome.is_ok().then(|| sample.response_time())),
         ),
         time_to_first_ms: generates
-            .then(|| latency(samples.iter().map(|sample| Some(generation(sample)?.first)))),
+            .then(|| latency(samples.iter().map(|sample| first_token(sample)))),
         between_chunks_ms: generates.then(|| {
             latency(
                 samples
                     .iter()
-                    .filter_map(|sample| generation(sample))
-                    .flat_map(|one| &one.gaps)
-                    .copied()
+                    .filter(|sample| sample.generation().is_some())
+                    .flat_map(|sample| sample.gaps())
                     .map(Some),
             )
         }),
@@ -226,30 +228,27 @@ fn figures(slots: &[&Slot]) -> Option<Figures> {
 
 /// `None` when no reply was a text.
 fn generation_figures(samples: &[&Sample], wall_s: f64) -> Option<GenerationFigures> {
-    let generations: Vec<&Generation> = samples
+    let good: Vec<&&Sample> = samples
         .iter()
-        .filter_map(|sample| generation(sample))
+        .filter(|sample| sample.generation().is_some())
         .collect();
-    let tokens: Vec<f64> = generations.iter().map(|one| one.tokens as f64).collect();
-    let chunks: usize = generations.iter().map(|one| one.chunks()).sum();
+    let generations = || good.iter().filter_map(|sample| sample.generation());
+    let tokens: Vec<f64> = generations().map(|one| one.tokens as f64).collect();
+    let chunks: usize = good.iter().map(|sample| sample.times.chunks.len()).sum();
     let median = |mut values: Vec<f64>| stats::nearest_rank(&mut values, 0.5);
-    let tails = samples
+    let tails = good
         .iter()
-        .filter_map(|sample| {
-            Some((sample.end_to_end - generation(sample)?.last).as_secs_f64() * 1e3)
-        })
+        .filter_map(|sample| Some(sample.tail()?.as_secs_f64() * 1e3))
         .collect();
     let all_tokens: f64 = tokens.iter().sum();
     Some(GenerationFigures {
         decode_tokens_per_second: median(
-            generations
-                .iter()
-                .filter_map(|one| one.decode_tokens_per_second())
+            good.iter()
+                .filter_map(|sample| sample.decode_tokens_per_second())
                 .collect(),
         ),
         claimed_tokens_per_second: median(
-            generations
-                .iter()
+            generations()
                 .filter_map(|one| one.claimed_tokens_per_second)
                 .collect(),
         ),
@@ -277,12 +276,10 @@ fn memory_report(series: &Series, loaded: Option<Vec<Model>>) -> MemoryReport {
     }
 }
 
-/// The timing of a generated text; `None` for a failed request or another workload.
-pub(super) fn generation(sample: &Sample) -> Option<&Generation> {
-    match &sample.outcome.as_ref().ok()?.content {
-        Content::Text(generation) => Some(generation),
-        Content::Vector { .. } | Content::Label(_) => None,
-    }
+/// The time to the first text of a good reply; `None` for a failed request.
+pub(super) fn first_token(sample: &Sample) -> Option<std::time::Duration> {
+    sample.generation()?;
+    sample.to_first_token()
 }
 
 /// `None` among `times` is a request that failed.

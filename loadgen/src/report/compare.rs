@@ -1,10 +1,10 @@
-use super::{CellReport, Comparison, Metric, WorkloadReport, analyse::generation};
+use super::{CellReport, Comparison, Metric, WorkloadReport, analyse::first_token};
 use crate::{
     plan::Plan,
     routes::Route,
     run::{Cell, Lane, Sample},
     stats::{self, Better, PairedRounds},
-    workload::Workload,
+    workload::Kind,
 };
 
 /// Replies of different lengths are different work: below this share of equal pairs, end-to-end times are not compared.
@@ -32,15 +32,15 @@ impl Metric {
     }
 
     fn applies_to(self, route: Route) -> bool {
-        self == Self::EndToEndP95 || route == Route::Generate
+        self == Self::EndToEndP95 || route.streams()
     }
 
     /// The figure of one request: a failed one is infinitely slow; one without a rate has none.
     fn value(self, sample: &Sample) -> Option<f64> {
         let seconds = match self {
-            Self::EndToEndP95 => sample.outcome.is_ok().then_some(sample.end_to_end),
-            Self::TimeToFirstP95 => generation(sample).map(|one| one.first),
-            Self::DecodeRateMedian => return generation(sample)?.decode_tokens_per_second(),
+            Self::EndToEndP95 => sample.outcome.is_ok().then(|| sample.response_time()),
+            Self::TimeToFirstP95 => first_token(sample),
+            Self::DecodeRateMedian => return sample.decode_tokens_per_second(),
         };
         Some(seconds.map_or(f64::INFINITY, |time| time.as_secs_f64()))
     }
@@ -103,7 +103,7 @@ pub(super) fn equal_length_share(cell: &Cell, target: usize) -> Option<f64> {
             continue;
         };
         for (candidate, baseline) in candidate.samples.iter().zip(&baseline.samples) {
-            let (Some(candidate), Some(baseline)) = (generation(candidate), generation(baseline))
+            let (Some(candidate), Some(baseline)) = (candidate.generation(), baseline.generation())
             else {
                 continue;
             };
@@ -121,14 +121,9 @@ pub(super) fn objections(plan: &Plan, workloads: &[WorkloadReport]) -> Vec<Strin
         let baseline = plan.targets.len() - 1;
         let last = &workload.lanes[baseline];
         for (lane, target) in workload.lanes[..baseline].iter().zip(0..) {
-            let names = format!(
-                "{}: {} and {}",
-                workload.workload.name(),
-                lane.target,
-                last.target
-            );
+            let names = format!("{}: {} and {}", workload.workload, lane.target, last.target);
             if let (Some(one), Some(other)) = (lane.dimensions, last.dimensions)
-                && workload.workload == Workload::Embed
+                && workload.kind == Kind::Embed
                 && one != other
             {
                 objections.push(format!(
@@ -136,7 +131,7 @@ pub(super) fn objections(plan: &Plan, workloads: &[WorkloadReport]) -> Vec<Strin
                 ));
             }
             if let (Some(one), Some(other)) = (&lane.labels, &last.labels)
-                && workload.workload == Workload::Classify
+                && workload.kind == Kind::Classify
                 && one != other
             {
                 objections.push(format!(
@@ -159,9 +154,9 @@ fn unequal_lengths(cell: &CellReport, target: usize) -> Option<String> {
     let share =
         cell.equal_length_share[target].filter(|share| *share < LEAST_EQUAL_LENGTH_SHARE)?;
     Some(format!(
-        "gave equally long replies to only {:.0} % of the requests at concurrency {}: end-to-end times are not compared",
+        "gave equally long replies to only {:.0} % of the requests at {}: end-to-end times are not compared",
         share * 100.0,
-        cell.concurrency
+        cell.label
     ))
 }
 

@@ -7,12 +7,11 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Report, analyse::generation};
+use super::Report;
 use crate::{
     memory::Snapshot,
     routes::Content,
     run::{Record, Sample},
-    workload::Workload,
 };
 
 /// The report with everything it was made from.
@@ -36,8 +35,8 @@ struct SampleRow<'a> {
 /// Where in the run a request belongs.
 #[derive(Serialize)]
 struct Place<'a> {
-    workload: Workload,
-    concurrency: usize,
+    workload: &'a str,
+    load: String,
     round: usize,
     /// The target's turn in the round.
     turn: usize,
@@ -80,7 +79,7 @@ struct FailureRow {
 /// Every memory reading of one target during one workload.
 #[derive(Serialize)]
 struct MemoryRow<'a> {
-    workload: Workload,
+    workload: &'a str,
     target: &'a str,
     snapshots: &'a [Snapshot],
 }
@@ -119,10 +118,10 @@ fn samples<'a>(names: &[&'a str], record: &'a Record) -> Vec<SampleRow<'a>> {
                             .enumerate()
                             .map(|(index, sample)| SampleRow {
                                 place: Place {
-                                    workload: workload.workload,
-                                    concurrency: cell.concurrency,
+                                    workload: &workload.workload.name,
+                                    load: cell.load.label(),
                                     round,
-                                    turn: slot.turn,
+                                    turn: slot.order,
                                     target,
                                     index,
                                 },
@@ -141,19 +140,21 @@ fn measured(sample: &Sample) -> Measured<'_> {
     let answer = sample.outcome.as_ref().ok();
     let failure = sample.outcome.as_ref().err();
     Measured {
-        started_ms: milliseconds(sample.started),
-        end_ms: milliseconds(sample.end_to_end),
-        text: generation(sample).map(|one| TextRow {
-            first_ms: milliseconds(one.first),
-            last_ms: milliseconds(one.last),
-            gaps_ms: one.gaps.iter().copied().map(milliseconds).collect(),
-            output_tokens: one.tokens,
-            load_ms: milliseconds(one.load),
+        started_ms: milliseconds(Duration::from_nanos(sample.times.intended)),
+        end_ms: milliseconds(sample.response_time()),
+        text: sample.generation().and_then(|one| {
+            Some(TextRow {
+                first_ms: milliseconds(sample.to_first_token()?),
+                last_ms: milliseconds(sample.response_time() - sample.tail()?),
+                gaps_ms: sample.gaps().map(milliseconds).collect(),
+                output_tokens: one.tokens,
+                load_ms: milliseconds(one.load),
+            })
         }),
         input_tokens: answer.and_then(|answer| answer.input_tokens),
         label: answer.and_then(|answer| match &answer.content {
-            Content::Label(label) => Some(label.as_str()),
-            Content::Text(_) | Content::Vector { .. } => None,
+            Content::Label(label) => Some(label.best.as_str()),
+            Content::Text(_) | Content::Vectors(_) => None,
         }),
         failure: failure.map(|failure| FailureRow {
             category: failure.category(),
@@ -168,7 +169,7 @@ fn memory_samples<'a>(names: &[&'a str], record: &'a Record) -> Vec<MemoryRow<'a
         for (target, series) in names.iter().zip(&workload.memory) {
             let Some(series) = series else { continue };
             rows.push(MemoryRow {
-                workload: workload.workload,
+                workload: &workload.workload.name,
                 target,
                 snapshots: &series.snapshots,
             });

@@ -15,7 +15,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{memory::Snapshot, run::Model, workload::Workload};
+use crate::{
+    memory::Snapshot,
+    run::Model,
+    workload::{Kind, LoadPoint},
+};
 
 pub use analyse::analyse;
 pub use json::write as write_json;
@@ -83,9 +87,10 @@ pub struct TargetReport {
 /// The results of one workload.
 #[derive(Debug, Serialize)]
 pub struct WorkloadReport {
-    pub workload: Workload,
+    pub workload: String,
+    pub kind: Kind,
     /// What was sent, in words.
-    pub inputs: &'static str,
+    pub inputs: String,
     pub inputs_sha256: String,
     /// Per target.
     pub lanes: Vec<LaneReport>,
@@ -111,10 +116,14 @@ pub struct LaneReport {
     pub labels: Option<Vec<String>>,
 }
 
-/// One concurrency.
+/// One load.
 #[derive(Debug, Serialize)]
 pub struct CellReport {
-    pub concurrency: usize,
+    /// Callers of a closed loop.
+    pub concurrency: Option<usize>,
+    pub load: LoadPoint,
+    /// The load in words.
+    pub label: String,
     pub rounds: usize,
     /// Per target.
     pub figures: Vec<Option<Figures>>,

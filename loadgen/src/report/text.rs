@@ -3,7 +3,7 @@ use super::{
     CellReport, Comparison, Figures, GenerationFigures, LaneReport, Latency, MemoryReport, Metric,
     Report, WorkloadReport,
 };
-use crate::workload::Workload;
+use crate::workload::Kind;
 
 /// The report as a table for a terminal: targets side by side, one row per figure.
 pub fn render(report: &Report) -> String {
@@ -75,19 +75,19 @@ fn header(out: &mut String, report: &Report) {
 }
 
 fn workload_section(out: &mut String, report: &Report, workload: &WorkloadReport) {
-    let how = match workload.workload {
-        Workload::Generate => {
+    let how = match workload.kind {
+        Kind::Generate | Kind::Chat => {
             format!(
                 "; at most {} tokens, temperature 0, streamed",
                 report.settings.num_predict
             )
         }
-        Workload::Embed | Workload::Classify => "; one text per request".into(),
+        Kind::Embed | Kind::Classify => String::new(),
     };
     line(out, "");
     line(
         out,
-        &format!("{}: {}{how}", workload.workload.name(), workload.inputs),
+        &format!("{}: {}{how}", workload.workload, workload.inputs),
     );
     for lane in workload
         .lanes
@@ -147,7 +147,7 @@ fn cell_rows(table: &mut Table, cell: &CellReport, pairs: usize) {
         }
     };
 
-    let title = format!("concurrency {}", cell.concurrency);
+    let title = cell.label.clone();
     table.row(
         &title,
         each(&|figures| Some(format!("n = {}", figures.requests)))

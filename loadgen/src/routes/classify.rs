@@ -1,7 +1,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Asker, Content, Expected, Failure, malformed};
+use super::{Answer, Asker, Content, Expected, Failure, Labelled, malformed};
+use crate::workload::{Input, Item};
 
 #[derive(Debug, Deserialize)]
 struct Reply {
@@ -15,12 +16,22 @@ struct Scored {
     score: Option<f32>,
 }
 
-pub(super) fn body(asker: &Asker, text: &str) -> Value {
+pub(super) fn body(asker: &Asker, item: &Item) -> Value {
     json!({
         "model": asker.model,
-        "input": text,
+        "input": text(item),
         "keep_alive": format!("{}s", asker.keep_alive_s),
     })
+}
+
+/// The text to label.
+pub(super) fn text(item: &Item) -> &str {
+    match &item.input {
+        Input::Text(text) => text,
+        Input::Texts(_) | Input::Messages(_) => {
+            unreachable!("a workload of single texts was read as such")
+        }
+    }
 }
 
 /// Without `top_k` a reply names every label, so the first good one settles which labels exist.
@@ -36,6 +47,15 @@ pub(super) fn check(body: &[u8], expected: &mut Expected) -> Result<Answer, Fail
             )));
         }
     };
+    labels(scored, reply.prompt_eval_count, expected)
+}
+
+/// Checks the labels of one text: known ones, with probabilities in falling order.
+fn labels(
+    scored: &[Scored],
+    input_tokens: Option<u64>,
+    expected: &mut Expected,
+) -> Result<Answer, Failure> {
     let best = scored.first().ok_or(Failure::Empty)?;
     check_scores(scored)?;
     let known = expected
@@ -45,8 +65,16 @@ pub(super) fn check(body: &[u8], expected: &mut Expected) -> Result<Answer, Fail
         return Err(Failure::Label(unknown.label.clone()));
     }
     Ok(Answer {
-        input_tokens: reply.prompt_eval_count,
-        content: Content::Label(best.label.clone()),
+        input_tokens,
+        cached_tokens: None,
+        content: Content::Label(Labelled {
+            best: best.label.clone(),
+            scores: scored
+                .iter()
+                .filter_map(|one| Some((one.label.clone(), one.score?)))
+                .collect(),
+            right: None,
+        }),
     })
 }
 
@@ -85,7 +113,12 @@ mod tests {
             answer,
             Answer {
                 input_tokens: Some(6),
-                content: Content::Label("good".into())
+                cached_tokens: None,
+                content: Content::Label(Labelled {
+                    best: "good".into(),
+                    scores: vec![("good".into(), 0.9), ("bad".into(), 0.1)],
+                    right: None,
+                })
             }
         );
         assert_eq!(

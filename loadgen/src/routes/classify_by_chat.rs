@@ -1,7 +1,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Asker, Content, Expected, Failure, malformed};
+use super::{Answer, Asker, Content, Expected, Failure, Labelled, classify::text, malformed};
+use crate::workload::Item;
 
 #[derive(Debug, Deserialize)]
 struct Reply {
@@ -25,7 +26,8 @@ struct Choice {
 /// Tokens enough to close `{"label":"..."}` around any label of ordinary length.
 const LONGEST_TOKENS: u32 = 64;
 
-pub(super) fn body(asker: &Asker, text: &str) -> Value {
+pub(super) fn body(asker: &Asker, item: &Item) -> Value {
+    let text = text(item);
     let labels: Vec<&String> = asker.expected.labels.iter().flatten().collect();
     let names = labels
         .iter()
@@ -43,7 +45,7 @@ pub(super) fn body(asker: &Asker, text: &str) -> Value {
             "properties": { "label": { "type": "string", "enum": labels } },
             "required": ["label"],
         },
-        "options": { "temperature": 0, "num_predict": LONGEST_TOKENS, "seed": asker.seed },
+        "options": { "temperature": 0, "num_predict": LONGEST_TOKENS, "seed": item.seed },
     })
 }
 
@@ -66,7 +68,12 @@ pub(super) fn check(body: &[u8], expected: &Expected) -> Result<Answer, Failure>
     }
     Ok(Answer {
         input_tokens: reply.prompt_eval_count,
-        content: Content::Label(choice.label),
+        cached_tokens: None,
+        content: Content::Label(Labelled {
+            best: choice.label,
+            scores: Vec::new(),
+            right: None,
+        }),
     })
 }
 
@@ -94,7 +101,7 @@ mod tests {
             expected: expected(),
             ..testing::asker(Route::ClassifyByChat)
         };
-        let body = body(&asker, "Fine.");
+        let body = body(&asker, &testing::item("Fine."));
         assert_eq!(
             body["format"]["properties"]["label"]["enum"],
             json!(["bad", "good"])
@@ -108,7 +115,10 @@ mod tests {
     #[test]
     fn the_answer_is_the_label_inside_the_message() {
         let answer = check(&reply(r#"{"label":"good"}"#), &expected()).unwrap();
-        assert_eq!(answer.content, Content::Label("good".into()));
+        let Content::Label(labelled) = answer.content else {
+            panic!("no label")
+        };
+        assert_eq!(labelled.best, "good");
     }
 
     #[test]

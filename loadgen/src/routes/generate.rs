@@ -1,21 +1,20 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Asker, Content, Failure, lines::lines, malformed, since_start};
-use crate::client::Exchange;
+use super::{Answer, Asker, Content, Failure, Reading, lines::lines, malformed};
+use crate::{
+    client::Exchange,
+    workload::{Input, Item, Message, Role},
+};
 
-/// When the pieces of a generated text arrived, and how many tokens the server says they are.
+/// A generated text, and how many tokens the server says it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generation {
-    /// From the start of the request to the first piece of text.
-    pub first: Duration,
-    /// From the start of the request to the last piece of text.
-    pub last: Duration,
-    /// Between consecutive pieces of text; zero for pieces that arrived in one read.
-    pub gaps: Vec<Duration>,
-    /// Tokens generated (`eval_count`).
+    /// What was written, without the thinking.
+    pub text: String,
+    /// Tokens generated, thinking included (`eval_count`).
     pub tokens: u64,
     /// Whether the model ended the text itself, rather than the limit.
     pub ended_by_model: bool,
@@ -23,24 +22,8 @@ pub struct Generation {
     pub claimed_tokens_per_second: Option<f64>,
     /// How long the server says loading took; on a warm model close to zero.
     pub load: Duration,
-}
-
-impl Generation {
-    /// Pieces of text that arrived.
-    pub fn chunks(&self) -> usize {
-        self.gaps.len() + 1
-    }
-
-    /// Tokens per second while decoding: (n-1)/(t_last-t_first). `None` for one token or one piece.
-    ///
-    /// The first token is the end of the prefill. When the model ended the text, its end token was counted by the
-    /// server but no piece carries it, so it is not one of the n.
-    pub fn decode_tokens_per_second(&self) -> Option<f64> {
-        let silent_end = self.ended_by_model && (self.chunks() as u64) < self.tokens;
-        let visible = self.tokens - u64::from(silent_end);
-        let time = self.last.saturating_sub(self.first);
-        (visible > 1 && !time.is_zero()).then(|| (visible - 1) as f64 / time.as_secs_f64())
-    }
+    /// Probabilities of tokens that came along, one for each token; `None` when there were none.
+    pub logprobs: Option<u64>,
 }
 
 /// One line of the stream. Ollama leaves fields out when they are empty or zero.
@@ -52,6 +35,10 @@ struct Record {
     #[serde(default)]
     thinking: String,
     #[serde(default)]
+    message: Piece,
+    #[serde(default)]
+    logprobs: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
     done: bool,
     done_reason: Option<String>,
     prompt_eval_count: Option<u64>,
@@ -62,19 +49,78 @@ struct Record {
     load_duration: u64,
 }
 
-pub(super) fn body(asker: &Asker, text: &str) -> Value {
-    json!({
-        "model": asker.model,
-        "prompt": text,
-        "stream": true,
-        "think": false,
-        "keep_alive": format!("{}s", asker.keep_alive_s),
-        "options": { "temperature": 0, "num_predict": asker.num_predict, "seed": asker.seed },
-    })
+/// The piece of a chat's reply; `/api/generate` has the same fields one level up.
+#[derive(Debug, Default, Deserialize)]
+struct Piece {
+    #[serde(default)]
+    content: String,
+    #[serde(default)]
+    thinking: String,
 }
 
-pub(super) fn check(exchange: &Exchange, num_predict: u64) -> Result<Answer, Failure> {
-    let mut pieces: Vec<Duration> = Vec::new();
+pub(super) fn body(asker: &Asker, item: &Item) -> Value {
+    let prompt = match &item.input {
+        Input::Text(text) => text.as_str(),
+        Input::Texts(_) | Input::Messages(_) => {
+            unreachable!("a workload of prompts was read as such")
+        }
+    };
+    with_options(
+        json!({ "model": asker.model, "prompt": prompt }),
+        asker,
+        item,
+    )
+}
+
+pub(super) fn chat_body(asker: &Asker, item: &Item, earlier: &[Message]) -> Value {
+    let messages = [earlier, &new_messages(item)].concat();
+    with_options(
+        json!({ "model": asker.model, "messages": messages }),
+        asker,
+        item,
+    )
+}
+
+/// What this turn says.
+pub(super) fn new_messages(item: &Item) -> Vec<Message> {
+    match &item.input {
+        Input::Messages(messages) => messages.clone(),
+        Input::Text(text) => vec![Message {
+            role: Role::User,
+            content: text.clone(),
+        }],
+        Input::Texts(_) => unreachable!("a workload of chats was read as such"),
+    }
+}
+
+fn with_options(mut body: Value, asker: &Asker, item: &Item) -> Value {
+    let mut options = serde_json::Map::from_iter([("temperature".to_owned(), json!(0))]);
+    options.extend(asker.options.clone());
+    options.insert("num_predict".into(), json!(item.max_tokens));
+    options.insert("seed".into(), json!(item.seed));
+    body["stream"] = json!(true);
+    body["think"] = json!(false);
+    body["keep_alive"] = json!(format!("{}s", asker.keep_alive_s));
+    body["options"] = Value::Object(options);
+    if asker.logprobs {
+        body["logprobs"] = json!(true);
+    }
+    body
+}
+
+pub(super) fn read(exchange: &Exchange, max_tokens: u64) -> Reading {
+    let mut chunks: Vec<Instant> = Vec::new();
+    let outcome = check(exchange, max_tokens, &mut chunks);
+    Reading { chunks, outcome }
+}
+
+fn check(
+    exchange: &Exchange,
+    max_tokens: u64,
+    chunks: &mut Vec<Instant>,
+) -> Result<Answer, Failure> {
+    let mut text = String::new();
+    let mut logprobs = 0;
     let mut last_record: Option<Record> = None;
     for (at, line) in lines(&exchange.reads) {
         if last_record.is_some() {
@@ -89,9 +135,17 @@ pub(super) fn check(exchange: &Exchange, num_predict: u64) -> Result<Answer, Fai
         if let Some(error) = record.error {
             return Err(Failure::ErrorRecord(error));
         }
-        if !record.response.is_empty() || !record.thinking.is_empty() {
-            pieces.push(since_start(exchange, at));
+        let written = [&record.response, &record.message.content];
+        let thought = [&record.thinking, &record.message.thinking];
+        if written
+            .iter()
+            .chain(&thought)
+            .any(|piece| !piece.is_empty())
+        {
+            chunks.push(at);
         }
+        text.extend(written.map(String::as_str));
+        logprobs += record.logprobs.len() as u64;
         if record.done {
             last_record = Some(record);
         }
@@ -100,13 +154,9 @@ pub(super) fn check(exchange: &Exchange, num_predict: u64) -> Result<Answer, Fai
         return Err(failure.clone().into());
     }
     let record = last_record.ok_or(Failure::Truncated)?;
-    answer(&pieces, record, num_predict)
-}
-
-fn answer(pieces: &[Duration], record: Record, num_predict: u64) -> Result<Answer, Failure> {
-    let (Some(first), Some(last)) = (pieces.first(), pieces.last()) else {
+    if chunks.is_empty() {
         return Err(Failure::Empty);
-    };
+    }
     let reason = record.done_reason.unwrap_or_default();
     let ended_by_model = match reason.as_str() {
         "stop" => true,
@@ -116,27 +166,27 @@ fn answer(pieces: &[Duration], record: Record, num_predict: u64) -> Result<Answe
     let tokens = record
         .eval_count
         .ok_or_else(|| Failure::TokenCount("no eval_count".into()))?;
-    if tokens > num_predict || (!ended_by_model && tokens != num_predict) {
-        let message = format!("{tokens} with done_reason {reason:?} for num_predict {num_predict}");
+    if tokens > max_tokens || (!ended_by_model && tokens != max_tokens) {
+        let message = format!("{tokens} with done_reason {reason:?} for num_predict {max_tokens}");
         return Err(Failure::TokenCount(message));
     }
-    if pieces.len() as u64 > tokens {
+    if chunks.len() as u64 > tokens {
         return Err(Failure::TokenCount(format!(
             "{tokens} for {} pieces of text",
-            pieces.len()
+            chunks.len()
         )));
     }
     let eval_seconds = Duration::from_nanos(record.eval_duration).as_secs_f64();
     Ok(Answer {
         input_tokens: record.prompt_eval_count,
+        cached_tokens: None,
         content: Content::Text(Generation {
-            first: *first,
-            last: *last,
-            gaps: pieces.windows(2).map(|pair| pair[1] - pair[0]).collect(),
+            text,
             tokens,
             ended_by_model,
             claimed_tokens_per_second: (eval_seconds > 0.0).then(|| tokens as f64 / eval_seconds),
             load: Duration::from_nanos(record.load_duration),
+            logprobs: (logprobs > 0).then_some(logprobs),
         }),
     })
 }
@@ -151,7 +201,7 @@ mod tests {
 
     const DONE: &str = r#"{"response":"","done":true,"done_reason":"length","eval_count":3,"eval_duration":30000000,"prompt_eval_count":7}"#;
 
-    fn check_lines(lines: &[(u64, &str)]) -> Result<Answer, Failure> {
+    fn read_lines(lines: &[(u64, &str)]) -> (Vec<u128>, Result<Answer, Failure>) {
         let lines: Vec<(u64, String)> = lines
             .iter()
             .map(|(at, line)| (*at, format!("{line}\n")))
@@ -160,7 +210,13 @@ mod tests {
             .iter()
             .map(|(at, line)| (*at, line.as_bytes()))
             .collect();
-        check(&testing::exchange(&reads), 3)
+        let exchange = testing::exchange(&reads);
+        let reading = read(&exchange, 3);
+        let since = |at: Instant| (at - exchange.started).as_millis();
+        (
+            reading.chunks.into_iter().map(since).collect(),
+            reading.outcome,
+        )
     }
 
     fn word(text: &str) -> String {
@@ -176,24 +232,22 @@ mod tests {
 
     #[test]
     fn times_and_counts_are_those_of_the_stream() {
-        let answer = check_lines(&[
+        let (chunks, outcome) = read_lines(&[
             (5, &word("")),
             (20, &word("a")),
             (30, &word("b")),
             (45, &word("c")),
             (46, DONE),
-        ])
-        .unwrap();
+        ]);
+        assert_eq!(
+            chunks,
+            [20, 30, 45],
+            "an empty piece is not the first token"
+        );
+        let answer = outcome.unwrap();
         assert_eq!(answer.input_tokens, Some(7));
         let generation = generation(answer);
-        assert_eq!(
-            generation.first,
-            Duration::from_millis(20),
-            "an empty chunk is not the first token"
-        );
-        assert_eq!(generation.last, Duration::from_millis(45));
-        assert_eq!(generation.gaps, [10, 15].map(Duration::from_millis));
-        assert_eq!(generation.decode_tokens_per_second(), Some(2.0 / 0.025));
+        assert_eq!((generation.text.as_str(), generation.tokens), ("abc", 3));
         assert_eq!(generation.claimed_tokens_per_second, Some(100.0));
     }
 
@@ -201,39 +255,41 @@ mod tests {
     fn thinking_is_text_and_the_final_record_may_carry_some() {
         let thought = r#"{"thinking":"hm","done":false}"#;
         let tail = DONE.replace(r#""response":"""#, r#""response":"!""#);
-        let generation = generation(check_lines(&[(10, thought), (30, &tail)]).unwrap());
+        let (chunks, outcome) = read_lines(&[(10, thought), (30, &tail)]);
+        assert_eq!(chunks, [10, 30]);
+        assert_eq!(generation(outcome.unwrap()).text, "!");
+    }
+
+    #[test]
+    fn a_chats_pieces_are_one_level_down_and_probabilities_are_counted() {
+        let piece = |text: &str| {
+            format!(
+                r#"{{"message":{{"role":"assistant","content":"{text}"}},"logprobs":[{{"token":"{text}","logprob":-1}}],"done":false}}"#
+            )
+        };
+        let done = DONE.replace(
+            r#""response":"""#,
+            r#""message":{"role":"assistant","content":""}"#,
+        );
+        let (chunks, outcome) = read_lines(&[(1, &piece("a")), (2, &piece("b")), (3, &done)]);
+        assert_eq!(chunks, [1, 2]);
+        let generation = generation(outcome.unwrap());
         assert_eq!(
-            (generation.first.as_millis(), generation.last.as_millis()),
-            (10, 30)
+            (generation.text.as_str(), generation.logprobs),
+            ("ab", Some(2))
         );
     }
 
     #[test]
-    fn the_models_silent_end_token_does_not_count_as_speed() {
-        let done = DONE.replace("length", "stop");
-        let generation =
-            generation(check_lines(&[(10, &word("a")), (20, &word("b")), (21, &done)]).unwrap());
-        assert_eq!(
-            generation.decode_tokens_per_second(),
-            Some(100.0),
-            "one gap of 10 ms, one token"
-        );
-    }
-
-    #[test]
-    fn one_piece_has_no_rate() {
-        let done = DONE
-            .replace("\"eval_count\":3", "\"eval_count\":1")
-            .replace("length", "stop");
-        let generation = generation(check_lines(&[(10, &word("a")), (11, &done)]).unwrap());
-        assert_eq!(generation.decode_tokens_per_second(), None);
-        assert_eq!(generation.chunks(), 1);
+    fn pieces_of_a_failed_reply_keep_their_times() {
+        let (chunks, outcome) = read_lines(&[(10, &word("a")), (20, &word("b"))]);
+        assert_eq!((chunks, outcome), (vec![10, 20], Err(Failure::Truncated)));
     }
 
     #[test]
     fn every_way_to_be_wrong_has_its_name() {
         let check = |lines: &[(u64, &str)], category: &str| {
-            let failure = check_lines(lines).unwrap_err();
+            let failure = read_lines(lines).1.unwrap_err();
             assert_eq!(failure.category(), category, "{failure}");
         };
         let a = word("a");
@@ -286,14 +342,14 @@ mod tests {
         let mut reply = testing::exchange(&[(1, br#"{"respo"#)]);
         reply.failure = Some(TransportFailure::Broken("reset".into()));
         assert_eq!(
-            check(&reply, 3).unwrap_err().category(),
+            read(&reply, 3).outcome.unwrap_err().category(),
             "connection_broken"
         );
     }
 
     #[test]
     fn the_request_asks_for_greedy_streamed_text_of_a_bounded_length() {
-        let body = body(&testing::asker(Route::Generate), "Hello");
+        let body = body(&testing::asker(Route::Generate), &testing::item("Hello"));
         assert_eq!(
             body,
             json!({

@@ -9,29 +9,29 @@ mod embed;
 mod generate;
 mod lines;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, time::Instant};
 
 use reqwest::StatusCode;
 use serde::Deserialize;
 
 use crate::{
     client::{Exchange, Request, TransportFailure},
-    workload::Workload,
+    workload::{Item, Kind, Message},
 };
 
 pub use generate::Generation;
 
-/// The question put to one target: the same text to each, its own model name, and the options they share.
+/// How one target is asked: the same work as every other, its own model name, and the options they share.
 #[derive(Debug, Clone)]
 pub struct Asker {
     /// What to ask.
     pub route: Route,
     /// The model's name at this target.
     pub model: String,
-    /// Most tokens to generate.
-    pub num_predict: u64,
-    /// The sampling seed that is sent, so that greedy decoding has no excuse to vary.
-    pub seed: u32,
+    /// Sampling options, sent as they are.
+    pub options: serde_json::Map<String, serde_json::Value>,
+    /// Whether to ask for the probabilities of tokens, of which there is one for each.
+    pub logprobs: bool,
     /// How long the target shall keep the model loaded after each request, in seconds.
     pub keep_alive_s: u64,
     /// What replies must agree with; learned from the first good reply where the user said nothing.
@@ -43,6 +43,8 @@ pub struct Asker {
 pub enum Route {
     /// `POST /api/generate`, streamed.
     Generate,
+    /// `POST /api/chat`, streamed.
+    Chat,
     /// `POST /api/embed`.
     Embed,
     /// `POST /classify`.
@@ -60,27 +62,57 @@ pub struct Expected {
     pub labels: Option<BTreeSet<String>>,
 }
 
+/// What one reply showed: when its pieces came, and whether it is a good one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// When each piece of text (or thinking) was here. Kept for failures too.
+    pub chunks: Vec<Instant>,
+    /// The checked reply, or why it does not count.
+    pub outcome: Result<Answer, Failure>,
+}
+
 /// A reply that passed every check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// Tokens of the input as the server counted them, if it says.
     pub input_tokens: Option<u64>,
+    /// How many of them it did not have to compute, if it says.
+    pub cached_tokens: Option<u64>,
     /// What was asked for.
     pub content: Content,
 }
 
-/// The substance of a reply, by workload.
+/// The substance of a reply, by kind of work.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
-    /// A generated text: its timing and counts.
+    /// A generated text and its counts.
     Text(Generation),
-    /// A vector of this many numbers.
-    Vector {
-        /// Numbers in it.
-        dimensions: usize,
-    },
-    /// The best label.
-    Label(String),
+    /// Vectors.
+    Vectors(Vectors),
+    /// Labels.
+    Label(Labelled),
+}
+
+/// The vectors of the texts of one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vectors {
+    /// How many.
+    pub count: usize,
+    /// Numbers in each.
+    pub dimensions: usize,
+    /// The numbers, in the order of the texts; empty once they have been checked and are of no further use.
+    pub values: Vec<Vec<f32>>,
+}
+
+/// The labels of one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Labelled {
+    /// The most likely one.
+    pub best: String,
+    /// Every label with its probability, the most likely first; empty where a chat stands in for the classifier.
+    pub scores: Vec<(String, f32)>,
+    /// Whether it is the label that the source of the text knows to be right; `None` where it knows none.
+    pub right: Option<bool>,
 }
 
 /// Why a reply does not count.
@@ -146,10 +178,21 @@ pub enum Lacking {
 }
 
 impl Route {
+    /// Whether replies are streamed text.
+    pub fn streams(self) -> bool {
+        Kind::from(self).streams()
+    }
+
+    /// Whether it stands in for another that the target lacks.
+    pub fn is_emulated(self) -> bool {
+        self == Self::ClassifyByChat
+    }
+
     /// The path of the request.
     pub fn path(self) -> &'static str {
         match self {
             Self::Generate => "/api/generate",
+            Self::Chat => "/api/chat",
             Self::Embed => "/api/embed",
             Self::Classify => "/classify",
             Self::ClassifyByChat => "/api/chat",
@@ -158,13 +201,14 @@ impl Route {
 }
 
 impl Asker {
-    /// The request that puts `text` to the target.
-    pub fn request(&self, text: &str) -> Request {
+    /// The request that puts `item` to the target, after the messages of the conversation's earlier turns.
+    pub fn request(&self, item: &Item, earlier: &[Message]) -> Request {
         let body = match self.route {
-            Route::Generate => generate::body(self, text),
-            Route::Embed => embed::body(self, text),
-            Route::Classify => classify::body(self, text),
-            Route::ClassifyByChat => classify_by_chat::body(self, text),
+            Route::Generate => generate::body(self, item),
+            Route::Chat => generate::chat_body(self, item, earlier),
+            Route::Embed => embed::body(self, item),
+            Route::Classify => classify::body(self, item),
+            Route::ClassifyByChat => classify_by_chat::body(self, item),
         };
         Request {
             path: self.route.path(),
@@ -172,24 +216,33 @@ impl Asker {
         }
     }
 
-    /// Checks a reply. The first good one settles what was not yet [`Expected`].
-    ///
-    /// # Errors
-    /// The first check that fails.
-    pub fn check(&mut self, exchange: &Exchange) -> Result<Answer, Failure> {
+    /// Checks the reply to `item`. The first good one settles what was not yet [`Expected`].
+    pub fn read(&mut self, item: &Item, exchange: &Exchange) -> Reading {
         if let Some(status) = exchange.status.filter(|status| *status != StatusCode::OK) {
             let message = error_text(&exchange.body());
-            return Err(Failure::Status {
-                status: status.as_u16(),
-                message,
-            });
+            let status = status.as_u16();
+            return Reading::whole(Err(Failure::Status { status, message }));
         }
         match self.route {
-            Route::Generate => generate::check(exchange, self.num_predict),
-            Route::Embed => embed::check(&whole(exchange)?, &mut self.expected),
-            Route::Classify => classify::check(&whole(exchange)?, &mut self.expected),
-            Route::ClassifyByChat => classify_by_chat::check(&whole(exchange)?, &self.expected),
+            Route::Generate | Route::Chat => generate::read(exchange, item.max_tokens),
+            Route::Embed | Route::Classify | Route::ClassifyByChat => {
+                Reading::whole(whole(exchange).and_then(|body| self.check(item, &body)))
+            }
         }
+    }
+
+    /// Checks a reply that is not streamed.
+    fn check(&mut self, item: &Item, body: &[u8]) -> Result<Answer, Failure> {
+        let mut answer = match self.route {
+            Route::Embed => embed::check(body, item, &mut self.expected),
+            Route::Classify => classify::check(body, &mut self.expected),
+            Route::ClassifyByChat => classify_by_chat::check(body, &self.expected),
+            Route::Generate | Route::Chat => unreachable!("streams are read line by line"),
+        }?;
+        if let Content::Label(labelled) = &mut answer.content {
+            labelled.right = item.label.as_ref().map(|right| *right == labelled.best);
+        }
+        Ok(answer)
     }
 
     /// Whether the reply to a first request says that this target has no such route or model.
@@ -233,11 +286,22 @@ impl Failure {
     }
 }
 
-/// Decides the workload a route belongs to.
-impl From<Route> for Workload {
+impl Reading {
+    /// Of a reply that is not streamed.
+    fn whole(outcome: Result<Answer, Failure>) -> Self {
+        Self {
+            chunks: Vec::new(),
+            outcome,
+        }
+    }
+}
+
+/// Decides the kind of work that a route is for.
+impl From<Route> for Kind {
     fn from(route: Route) -> Self {
         match route {
             Route::Generate => Self::Generate,
+            Route::Chat => Self::Chat,
             Route::Embed => Self::Embed,
             Route::Classify | Route::ClassifyByChat => Self::Classify,
         }
@@ -250,11 +314,6 @@ fn whole(exchange: &Exchange) -> Result<Vec<u8>, Failure> {
         Some(failure) => Err(failure.clone().into()),
         None => Ok(exchange.body()),
     }
-}
-
-/// The time from the start of the request, for a stamp taken during it.
-fn since_start(exchange: &Exchange, stamp: std::time::Instant) -> Duration {
-    stamp.saturating_duration_since(exchange.started)
 }
 
 fn malformed(error: &serde_json::Error) -> Failure {
@@ -287,11 +346,12 @@ fn error_text(body: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use std::time::Instant;
+    use std::time::Duration;
 
     use bytes::Bytes;
 
     use super::*;
+    use crate::workload::Input;
 
     /// A 200 reply whose reads arrived at these milliseconds.
     pub(crate) fn exchange(reads: &[(u64, &[u8])]) -> Exchange {
@@ -309,6 +369,7 @@ pub(crate) mod testing {
         Exchange {
             started,
             status: Some(StatusCode::OK),
+            head: Some(started),
             reads,
             ended,
             failure: None,
@@ -319,10 +380,20 @@ pub(crate) mod testing {
         Asker {
             route,
             model: "tiny".into(),
-            num_predict: 3,
-            seed: 42,
+            options: serde_json::Map::new(),
+            logprobs: false,
             keep_alive_s: 60,
             expected: Expected::default(),
+        }
+    }
+
+    /// A text for which three tokens may be generated.
+    pub(crate) fn item(text: &str) -> Item {
+        Item {
+            input: Input::Text(text.into()),
+            max_tokens: 3,
+            seed: 42,
+            label: None,
         }
     }
 }
@@ -368,7 +439,8 @@ mod tests {
     fn a_refusal_carries_the_servers_words_on_one_line() {
         let mut reply = exchange(&[(1, b"{\"error\":\"server busy,\\n please try again\"}")]);
         reply.status = Some(StatusCode::SERVICE_UNAVAILABLE);
-        let failure = asker(Route::Embed).check(&reply).unwrap_err();
+        let reading = asker(Route::Embed).read(&item("x"), &reply);
+        let failure = reading.outcome.unwrap_err();
         assert_eq!(
             failure.to_string(),
             "HTTP 503: server busy, please try again"
@@ -381,7 +453,7 @@ mod tests {
         let mut reply = exchange(&[(1, br#"{"embeddings":[[1.0]]}"#)]);
         reply.failure = Some(TransportFailure::Timeout);
         assert_eq!(
-            asker(Route::Embed).check(&reply),
+            asker(Route::Embed).read(&item("x"), &reply).outcome,
             Err(Failure::Transport(TransportFailure::Timeout))
         );
     }

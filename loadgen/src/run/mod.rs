@@ -26,11 +26,14 @@ use crate::{
     plan::Plan,
     progress::Progress,
     routes::{Asker, Expected, Lacking},
-    workload::{Inputs, Workload},
+    workload::{Inputs, Load, LoadPoint, Session, Workload},
 };
 
 pub use discover::{Model, Target};
-pub use record::{Cell, Lane, Record, Sample, Slot, WorkloadRecord};
+pub use record::{
+    Cell, Lane, Place, Record, Sample, SearchOutcome, SearchRecord, SearchStep, Slot, Times,
+    WorkloadRecord,
+};
 
 /// Nothing could be measured.
 #[derive(Debug, thiserror::Error)]
@@ -78,20 +81,32 @@ pub async fn run(
             .push(discover::target(target, plan.timeout).await?);
     }
 
-    let mut probed = Vec::new();
-    for workload in &plan.workloads {
-        let mut inputs = Inputs::new(*workload, plan.seed);
-        let lanes = runner.probe(*workload, &mut inputs).await?;
-        probed.push((*workload, inputs, lanes));
+    let mut traffics = Vec::new();
+    for group in &plan.groups {
+        let mut parts = Vec::new();
+        for part in &group.parts {
+            let workload = Arc::new(part.workload.clone());
+            let mut inputs = Inputs::new(&workload, plan.seed);
+            let lanes = runner.probe(&workload, &mut inputs).await?;
+            parts.push(Strand {
+                workload,
+                inputs,
+                lanes,
+                weight: part.weight,
+                hash: Sha256::new(),
+                cells: Vec::new(),
+            });
+        }
+        traffics.push(parts);
     }
-    if let Some(reasons) = nothing_to_measure(plan, &probed) {
+    if let Some(reasons) = nothing_to_measure(plan, &traffics) {
         return Err(RunError::NothingToMeasure(reasons));
     }
 
     let mut workloads = Vec::new();
-    for (workload, inputs, lanes) in probed {
+    for strands in traffics {
         if !runner.stopped() {
-            workloads.push(runner.workload(workload, inputs, lanes).await);
+            workloads.extend(runner.traffic(strands).await);
         }
     }
     let interrupted = runner.stopped();
@@ -113,138 +128,162 @@ struct Runner<'a> {
     clock: Instant,
 }
 
+/// One workload's part of the traffic while it is measured.
+struct Strand {
+    workload: Arc<Workload>,
+    inputs: Inputs,
+    lanes: Vec<Lane>,
+    weight: f64,
+    hash: Sha256,
+    cells: Vec<Cell>,
+}
+
 impl Runner<'_> {
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
     /// Asks every target once, which loads its model and shows whether it can do the work at all.
-    async fn probe(&self, workload: Workload, inputs: &mut Inputs) -> Result<Vec<Lane>, RunError> {
-        let text = inputs.take(1).remove(0);
+    async fn probe(&self, workload: &Workload, inputs: &mut Inputs) -> Result<Vec<Lane>, RunError> {
+        let session = inputs.take_warmup(1).remove(0);
+        let item = &session.turns[0];
         let mut lanes = Vec::new();
         for (target, planned) in self.targets.iter().zip(&self.plan.targets) {
             let mut asker = Asker {
-                route: planned.route(workload),
+                route: planned.route(workload.kind),
                 model: planned.model(workload).to_owned(),
-                num_predict: self.plan.num_predict,
-                // Ollama's seed is a signed 32-bit number.
-                seed: (self.plan.seed & u64::from(i32::MAX.unsigned_abs())) as u32,
+                options: options(workload),
+                logprobs: false,
                 keep_alive_s: self.plan.keep_alive.as_secs(),
                 expected: Expected {
                     dimensions: self.plan.dimensions,
                     labels: self.plan.labels.clone(),
                 },
             };
-            let exchange = target.client.post(&asker.request(&text)).await;
+            let exchange = target.client.post(&asker.request(item, &[])).await;
             let lacking = asker.lacking(&exchange);
             if let Some(Lacking::Model(words)) = &lacking {
                 self.progress
-                    .warn(&missing_model(&planned.name, &asker, words));
+                    .warn(&missing_model(&planned.name, workload, &asker, words));
             } else if lacking.is_none() {
                 // A bad first reply is no reason to stop: if it was no accident, the measured ones will show it.
-                let _ = asker.check(&exchange);
+                let _ = asker.read(item, &exchange);
             }
             lanes.push(Lane { asker, lacking });
         }
         Ok(lanes)
     }
 
-    async fn workload(
-        &mut self,
-        workload: Workload,
-        mut inputs: Inputs,
-        mut lanes: Vec<Lane>,
-    ) -> WorkloadRecord {
-        let trees = self
-            .targets
-            .iter()
-            .zip(&lanes)
-            .map(|(target, lane)| match lane.lacking {
-                Some(_) => None,
-                None => target.processes.as_ref().ok().cloned(),
-            });
-        let watch = Watch::start(trees.collect(), Phase::Load, self.clock);
-        let mut hash = Sha256::new();
-        let mut cells = Vec::new();
-        for &concurrency in &self.plan.concurrency {
-            let mut cell = Cell {
-                concurrency,
-                rounds: Vec::new(),
-            };
-            for round in 0..self.plan.rounds {
-                let texts = RoundTexts {
-                    warmup: inputs.take(warmup_size(self.plan.warmup, concurrency)),
-                    measured: inputs.take(self.plan.requests),
-                };
-                texts
-                    .measured
-                    .iter()
-                    .for_each(|text| hash.update(format!("{text}\n")));
-                cell.rounds
-                    .extend(self.round(&mut lanes, &texts, concurrency, round).await);
-                if self.stopped() {
-                    break;
-                }
+    async fn traffic(&mut self, mut strands: Vec<Strand>) -> Vec<WorkloadRecord> {
+        let trees = self.targets.iter().enumerate().map(|(target, found)| {
+            let lacks = |strand: &Strand| strand.lanes[target].lacking.is_some();
+            if strands.iter().all(lacks) {
+                None
+            } else {
+                found.processes.as_ref().ok().cloned()
             }
-            cells.push(cell);
+        });
+        let watch = Watch::start(trees.collect(), Phase::Load, self.clock);
+        let pace = Arc::clone(&strands[0].workload);
+        for load in &pace.loads {
+            if let Load::Point(point) = load {
+                self.cell(&mut strands, point).await;
+            }
             if self.stopped() {
                 break;
             }
         }
         let memory = watch.finish();
-        let mut loaded = Vec::new();
-        for target in &self.targets {
-            loaded.push(target.loaded().await);
+        let mut records = Vec::new();
+        for strand in strands {
+            let mut loaded = Vec::new();
+            for target in &self.targets {
+                loaded.push(target.loaded().await);
+            }
+            records.push(WorkloadRecord {
+                workload: strand.workload,
+                lanes: strand.lanes,
+                cells: strand.cells,
+                searches: Vec::new(),
+                inputs_sha256: hex(strand.hash),
+                memory: memory.clone(),
+                loaded,
+            });
         }
-        let inputs_sha256 = hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        WorkloadRecord {
-            workload,
-            lanes,
-            cells,
-            inputs_sha256,
-            memory,
-            loaded,
+        records
+    }
+
+    /// Every round at one load.
+    async fn cell(&mut self, strands: &mut [Strand], load: &LoadPoint) {
+        for strand in strands.iter_mut() {
+            strand.cells.push(Cell {
+                load: load.clone(),
+                rounds: Vec::new(),
+                unstable: vec![None; self.targets.len()],
+            });
+        }
+        let rounds = strands[0].workload.rounds;
+        for round in 0..rounds.count {
+            let concurrency = load.concurrency().unwrap_or(1);
+            let strand = &mut strands[0];
+            let texts = RoundTexts {
+                warmup: strand
+                    .inputs
+                    .take_warmup(warmup_size(rounds.warmup, concurrency)),
+                measured: strand.inputs.take(rounds.requests),
+            };
+            texts
+                .measured
+                .iter()
+                .for_each(|session| strand.hash.update(format!("{session:?}\n")));
+            let slots = self.round(strand, &texts, concurrency, round).await;
+            let cell = strand.cells.last_mut().expect("it was pushed above");
+            cell.rounds.extend(slots);
+            if self.stopped() {
+                break;
+            }
         }
     }
 
     /// One round at every target; `None` when it was given up half way, because half a round compares nothing.
     async fn round(
         &mut self,
-        lanes: &mut [Lane],
+        strand: &mut Strand,
         texts: &RoundTexts,
         concurrency: usize,
         round: u32,
     ) -> Option<Vec<Option<Slot>>> {
         let mut slots: BTreeMap<usize, Slot> = BTreeMap::new();
-        for (turn, target) in order(lanes.len(), round, self.plan.seed)
+        for (place, target) in order(strand.lanes.len(), round, self.plan.seed)
             .into_iter()
             .enumerate()
         {
             if self.stopped() {
                 return None;
             }
-            let lane = &mut lanes[target];
+            let lane = &mut strand.lanes[target];
             if lane.lacking.is_some() {
                 continue;
             }
             let client = self.targets[target].client.clone();
             let slot = self.slot(client, &mut lane.asker, texts, concurrency).await;
-            let slot = Slot { turn, ..slot };
+            let slot = Slot {
+                round,
+                order: place,
+                ..slot
+            };
+            let load = &strand.cells.last().expect("a round belongs to a cell").load;
             self.progress.slot(
                 &self.plan.targets[target].name,
-                lane.asker.route.into(),
-                concurrency,
+                &strand.workload,
+                load,
                 round,
                 &slot,
             );
             slots.insert(target, slot);
         }
         Some(
-            (0..lanes.len())
+            (0..strand.lanes.len())
                 .map(|target| slots.remove(&target))
                 .collect(),
         )
@@ -257,17 +296,10 @@ impl Runner<'_> {
         texts: &RoundTexts,
         concurrency: usize,
     ) -> Slot {
-        let warmup = texts
-            .warmup
-            .iter()
-            .map(|text| asker.request(text))
-            .collect();
+        let request = |session: &Session| asker.request(&session.turns[0], &[]);
+        let warmup = texts.warmup.iter().map(request).collect();
         closed::run(&client, warmup, concurrency).await;
-        let measured = texts
-            .measured
-            .iter()
-            .map(|text| asker.request(text))
-            .collect();
+        let measured = texts.measured.iter().map(request).collect();
         let exchanges = closed::run(&client, measured, concurrency).await;
 
         // Only now are replies parsed: during the measurement that would take time from the server on the same machine.
@@ -278,24 +310,36 @@ impl Runner<'_> {
             .map_or(Duration::ZERO, |(first, last)| last - first);
         let samples = exchanges
             .iter()
-            .map(|exchange| Sample {
-                started: exchange.started.saturating_duration_since(self.clock),
-                end_to_end: exchange.duration(),
-                outcome: asker.check(exchange),
+            .zip(&texts.measured)
+            .enumerate()
+            .map(|(index, (exchange, session))| {
+                let reading = asker.read(&session.turns[0], exchange);
+                let place = Place {
+                    index,
+                    session: index as u32,
+                    turn: 0,
+                };
+                Sample::new(self.clock, place, exchange.started, exchange, reading)
             })
             .collect();
         Slot {
+            round: 0,
+            order: 0,
             wall,
-            turn: 0,
+            started_ns: first.map_or(0, |first| {
+                u64::try_from((first - self.clock).as_nanos()).unwrap_or(u64::MAX)
+            }),
             samples,
+            new_connections: 0,
+            noise: None,
         }
     }
 }
 
-/// The texts of one round, the same for every target; made before its clock starts.
+/// The work of one round, the same for every target; made before its clock starts.
 struct RoundTexts {
-    warmup: Vec<String>,
-    measured: Vec<String>,
+    warmup: Vec<Session>,
+    measured: Vec<Session>,
 }
 
 /// As many discarded requests as asked for, but enough to open every connection that the measurement will use.
@@ -317,29 +361,50 @@ fn order(targets: usize, round: u32, seed: u64) -> Vec<usize> {
     }
 }
 
-fn missing_model(target: &str, asker: &Asker, words: &str) -> String {
-    let workload = Workload::from(asker.route).name();
+/// The sampling options of a workload, with the context that it asks for.
+fn options(workload: &Workload) -> serde_json::Map<String, serde_json::Value> {
+    let mut options = workload.output.options.clone();
+    if let Some(tokens) = workload.num_ctx {
+        options.insert("num_ctx".into(), tokens.into());
+    }
+    options
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn missing_model(target: &str, workload: &Workload, asker: &Asker, words: &str) -> String {
     format!(
-        "{target} cannot {workload} with {:?} ({words}): pass --model {target}:{workload}=NAME",
-        asker.model
+        "{target} cannot {} with {:?} ({words}): pass --model {target}:{}=NAME",
+        workload.kind.name(),
+        asker.model,
+        workload.name
     )
 }
 
 /// Why nothing at all can be measured, if so.
-fn nothing_to_measure(plan: &Plan, probed: &[(Workload, Inputs, Vec<Lane>)]) -> Option<String> {
+fn nothing_to_measure(plan: &Plan, traffics: &[Vec<Strand>]) -> Option<String> {
     let mut reasons = Vec::new();
-    for (workload, _, lanes) in probed {
-        for (lane, target) in lanes.iter().zip(&plan.targets) {
+    for strand in traffics.iter().flatten() {
+        for (lane, target) in strand.lanes.iter().zip(&plan.targets) {
             match lane.lacking.as_ref()? {
                 Lacking::Route(path) => {
                     reasons.push(format!(
                         "{} has no {path}, which {} needs",
-                        target.name,
-                        workload.name()
+                        target.name, strand.workload.name
                     ));
                 }
                 Lacking::Model(words) => {
-                    reasons.push(missing_model(&target.name, &lane.asker, words))
+                    reasons.push(missing_model(
+                        &target.name,
+                        &strand.workload,
+                        &lane.asker,
+                        words,
+                    ));
                 }
             }
         }

@@ -1,31 +1,13 @@
-use std::ops::RangeInclusive;
-
 use rand::{RngExt, rngs::Xoshiro256PlusPlus};
 
-pub(super) const PROMPTS: [&str; 4] = [
-    "Write a detailed essay about climate change:",
-    "What is the capital of France?",
-    "What is 2 + 2? Answer briefly:",
-    "Count from 1 to 5:",
+/// What synthetic prompts end with: nothing that a model could finish in a few words, because replies have to reach the
+/// length that was asked for. By turn, over and over.
+const ENDLESS: [&str; 4] = [
+    "Tell a very long story about all of this, and do not come to an end:",
+    "Go on from here in as much detail as you can, and do not stop:",
+    "Now tell all of it once more from another point of view, at even greater length:",
+    "List everything that happened so far and explain every single part of it at length:",
 ];
-
-pub(super) const OPINIONS: [&str; 12] = [
-    "This product exceeded my expectations!",
-    "The delivery was late and the box was damaged.",
-    "It works, nothing more and nothing less.",
-    "I would buy it again without thinking twice.",
-    "The screen broke after two days, and nobody answers my letters.",
-    "The colour is as shown in the picture.",
-    "Absolutely wonderful, my whole family loves it.",
-    "A complete waste of money.",
-    "The manual is forty pages long and comes in six languages.",
-    "Support solved my problem within minutes, thank you!",
-    "Loud, slow and far too expensive for what it does.",
-    "It arrived on Tuesday as announced.",
-];
-
-/// Length of an embedded sentence in words, its four leading ones included.
-pub(super) const EMBED_WORDS: RangeInclusive<usize> = 8..=32;
 
 const CLAUSES: [[&str; 12]; 4] = [
     [
@@ -55,8 +37,19 @@ const CLAUSES: [[&str; 12]; 4] = [
     ],
 ];
 
+/// What turn `turn` of a conversation asks for.
+pub(super) fn endless(turn: usize) -> &'static str {
+    ENDLESS[turn % ENDLESS.len()]
+}
+
+/// A text of `words` words that begins with `nonce`.
+pub(super) fn beginning_with(nonce: &[&str], words: usize, rng: &mut Xoshiro256PlusPlus) -> String {
+    let rest = sentence(rng, words.saturating_sub(nonce.len()));
+    format!("{} {rest}", nonce.join(" ")).trim_end().to_owned()
+}
+
 /// A sentence of exactly `words` words: article, adjective, noun, verb, over and over.
-pub(super) fn sentence(rng: &mut Xoshiro256PlusPlus, words: usize) -> String {
+fn sentence(rng: &mut Xoshiro256PlusPlus, words: usize) -> String {
     let words: Vec<&str> = (0..words)
         .map(|position| {
             let part = &CLAUSES[position % CLAUSES.len()];

@@ -65,7 +65,7 @@ fn a_text_that_the_model_ends_is_counted_at_its_true_length() {
 fn vectors_and_labels_are_timed_and_checked() {
     let mock = Mock::start("--embed-time 20ms --classify-time 10ms --dimensions 7 --labels yes,no");
     let run = loadgen(&format!(
-        "--target m={} --workload classify,embed --rounds 2 --requests 5",
+        "--target m={} --workload embed,classify --rounds 2 --requests 5",
         mock.url
     ));
     assert_eq!(run.code, 0, "{}", run.stderr);

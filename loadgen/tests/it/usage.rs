@@ -17,7 +17,7 @@ fn a_mistake_is_answered_in_one_line() {
     check(
         "--target ours --workload generat",
         2,
-        "error: unknown workload \"generat\": use generate, embed or classify\n",
+        "error: unknown workload \"generat\"; did you mean \"generate\"?\n",
     );
     check(
         "--target mine",

@@ -1,10 +1,10 @@
 //! The command line as typed; `plan` makes sense of it.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::Parser;
 
-use crate::{commands::Command, units};
+use crate::{commands::Command, report::Outputs, units};
 
 /// Measures inference servers that speak Ollama's API, side by side, under the same work.
 #[derive(Debug, Parser)]
@@ -105,9 +105,9 @@ pub struct Measure {
     #[arg(long, value_name = "SHARE", default_value_t = 0.03)]
     pub margin: f64,
 
-    /// Write the report, raw samples included, to this file
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// Which forms of the report are written besides the table.
+    #[command(flatten)]
+    pub outputs: Outputs,
 
     /// No progress on standard error
     #[arg(long)]

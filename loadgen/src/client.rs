@@ -2,7 +2,13 @@
 //!
 //! Between the first stamp and the last only clock readings and pushes happen; bodies are parsed later by `routes`.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use reqwest::{StatusCode, Url, header};
@@ -18,6 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    in_flight: Arc<AtomicUsize>,
 }
 
 /// What a request sends.
@@ -79,7 +86,11 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(timeout)
             .build()?;
-        Ok(Self { http, base })
+        Ok(Self {
+            http,
+            base,
+            in_flight: Arc::default(),
+        })
     }
 
     /// Sends `request` and reads the reply to its end.
@@ -89,7 +100,13 @@ impl Client {
             .post(self.url(request.path))
             .header(header::CONTENT_TYPE, "application/json")
             .body(request.body.clone());
+        let _counted = InFlight::new(&self.in_flight);
         exchange(to_send).await
+    }
+
+    /// Requests that have been sent and not yet answered, for a user who watches.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// Fetches `path`.
@@ -101,6 +118,22 @@ impl Client {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url
+    }
+}
+
+/// Counts a request until it is dropped: answered, failed or cancelled.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl<'a> InFlight<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -29,4 +29,16 @@ impl Exit {
             Self::Interrupted => 130,
         }
     }
+
+    /// The outcome in words, for a reader who does not know the numbers.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "everything asked for was measured and every reply was good",
+            Self::Failed => "some requests failed or gave wrong replies",
+            Self::Usage => "the command line makes no sense",
+            Self::Invalid => "the targets did not do the same work",
+            Self::Unreachable => "a target does not answer, or lacks the model",
+            Self::Interrupted => "stopped by the user; the report covers what was done",
+        }
+    }
 }

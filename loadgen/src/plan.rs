@@ -2,7 +2,7 @@
 
 mod targets;
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     args::Measure,
@@ -33,8 +33,6 @@ pub struct Plan {
     pub labels: Option<BTreeSet<String>>,
     /// Practical margin of verdicts, as a share.
     pub margin: f64,
-    /// Where the JSON report goes.
-    pub json: Option<PathBuf>,
     /// No progress.
     pub quiet: bool,
 }
@@ -80,7 +78,6 @@ impl TryFrom<Measure> for Plan {
             dimensions: args.dimensions,
             labels: (!labels.is_empty()).then_some(labels),
             margin: args.margin,
-            json: args.json,
             quiet: args.quiet,
         })
     }

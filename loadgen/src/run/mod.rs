@@ -30,6 +30,8 @@ use crate::{
 };
 
 pub use discover::{Model, Target};
+#[cfg(test)]
+pub(crate) use record::testing;
 pub use record::{
     Cell, Lane, Place, Record, Sample, SearchOutcome, SearchRecord, SearchStep, Slot, Times,
     WorkloadRecord,
@@ -81,6 +83,7 @@ pub async fn run(
             .push(discover::target(target, plan.timeout).await?);
     }
 
+    runner.progress.meet(&runner.targets);
     let mut traffics = Vec::new();
     for group in &plan.groups {
         let mut parts = Vec::new();
@@ -282,6 +285,8 @@ impl Runner<'_> {
             );
             slots.insert(target, slot);
         }
+        let load = &strand.cells.last().expect("a round belongs to a cell").load;
+        self.progress.round(&strand.workload, load, round);
         Some(
             (0..strand.lanes.len())
                 .map(|target| slots.remove(&target))

@@ -16,6 +16,12 @@ pub struct Recorder {
     failed: u64,
 }
 
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Recorder {
     /// An empty recorder.
     pub fn new() -> Self {
@@ -57,16 +63,6 @@ impl Recorder {
         let nanoseconds = self.histogram.value_at_quantile(within);
         Some(nanoseconds.min(self.histogram.max()) as f64 / 1e6)
     }
-
-    /// The mean of the times that are known, in milliseconds; `None` when there are none.
-    pub fn mean_ms(&self) -> Option<f64> {
-        (!self.histogram.is_empty()).then(|| self.histogram.mean() / 1e6)
-    }
-
-    /// The longest time that is known, in milliseconds; `None` when there are none.
-    pub fn max_ms(&self) -> Option<f64> {
-        (!self.histogram.is_empty()).then(|| self.histogram.max() as f64 / 1e6)
-    }
 }
 
 #[cfg(test)]
@@ -80,8 +76,6 @@ mod tests {
     fn an_empty_recorder_has_no_figures() {
         let recorder = Recorder::new();
         assert_eq!(recorder.quantile_ms(0.5), None);
-        assert_eq!(recorder.mean_ms(), None);
-        assert_eq!(recorder.max_ms(), None);
     }
 
     #[test]

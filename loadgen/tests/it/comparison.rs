@@ -9,22 +9,22 @@ fn two_targets_stand_side_by_side_and_the_faster_one_is_named() {
         fast.url, slow.url
     ));
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let comparison = run.comparison("end_to_end_p95");
+    let comparison = run.comparison("e2e", "p95");
     assert_eq!(
         (&comparison["candidate"], &comparison["baseline"]),
         (&"fast".into(), &"slow".into())
     );
     // The true ratio is 1/12; what a busy machine adds weighs more on the faster side.
     assert_between(&comparison["ratio"], 0.08, 0.8);
-    assert_between(&comparison["interval"][1], 0.08, 0.97);
+    assert_between(&comparison["high"], 0.08, 0.97);
     assert_eq!(comparison["verdict"], "faster", "{comparison}");
-    let title = run
+    let row = run
         .table
         .lines()
-        .find(|line| line.contains("fast / slow"))
+        .find(|line| line.starts_with("    P95"))
         .unwrap();
-    assert!(title.contains("fast (tiny-embed)") && title.contains("slow (tiny-embed)"));
-    assert!(run.table.contains("faster"), "{}", run.table);
+    assert!(row.contains("faster"), "{}", run.table);
+    assert!(run.csv.contains(",e2e,p95,1,fast,slow,"), "{}", run.csv);
 }
 
 #[test]
@@ -38,28 +38,25 @@ fn too_few_rounds_or_samples_give_no_ratio_and_no_interval() {
     };
     let few_rounds = run("--rounds 2 --requests 40");
     assert_eq!(
-        few_rounds.comparison("end_to_end_p95")["unavailable"],
+        few_rounds.comparison("e2e", "p95")["unavailable"],
         "needs 6 rounds"
     );
     let few_samples = run("--rounds 6 --requests 3");
     assert_eq!(
-        few_samples.comparison("end_to_end_p95")["unavailable"],
+        few_samples.comparison("e2e", "p95")["unavailable"],
         "needs 72"
     );
-    assert!(few_samples.figures(0)["end_to_end_ms"]["p95_interval"].is_null());
-    assert!(
-        few_samples.figures(0)["end_to_end_ms"]["p95_interval_needs"]
-            .as_u64()
-            .unwrap()
-            >= 72
-    );
+    let p95 = &few_samples.metric(0, "e2e")["p95"];
+    assert!(p95["low"].is_null() && p95["high"].is_null());
+    let needs = p95["unavailable"].as_str().unwrap().strip_prefix("needs ");
+    assert!(needs.unwrap().parse::<u32>().unwrap() >= 72);
     assert!(
         few_samples.table.contains("n/a, needs 72"),
         "{}",
         few_samples.table
     );
     assert!(
-        few_samples.figures(0)["end_to_end_ms"]["p95"].is_number(),
+        p95["value"].is_number(),
         "the plain percentile stands, beside its n"
     );
 }
@@ -74,11 +71,11 @@ fn replies_of_unequal_length_are_not_compared_end_to_end() {
     ));
     assert_eq!(run.code, 4, "{}", run.stderr);
     assert_eq!(
-        run.comparison("end_to_end_p95")["unavailable"],
+        run.comparison("e2e", "p95")["unavailable"],
         "unequal lengths"
     );
     assert!(
-        run.comparison("time_to_first_p95")["ratio"].is_number(),
+        run.comparison("ttft", "p95")["ratio"].is_number(),
         "the first token is the same work"
     );
     assert!(
@@ -100,7 +97,7 @@ fn different_dimensions_or_labels_are_not_the_same_model() {
     ));
     assert_eq!(run.code, 4, "{}", run.stderr);
     assert_eq!(
-        run.json["not_comparable"],
+        run.json["validity"]["not_comparable"],
         serde_json::json!([
             "embed: x and y give vectors of 8 and 9 numbers: not the same model",
             "classify: x and y know different labels (a, b; a, c): not the same model",

@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use crate::support::{Mock, assert_between, loadgen};
 
 /// What a loaded machine may add to a time, milliseconds. A reply is never earlier than it was scripted.
@@ -11,23 +13,30 @@ fn known_times_and_counts_of_a_generated_text_are_recovered() {
         mock.url
     ));
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let figures = run.figures(0);
+    let served = run.served(0);
     assert_eq!(
-        (figures["requests"].as_u64(), figures["failed"].as_u64()),
+        (served["requests"].as_u64(), served["failed"].as_u64()),
         (Some(12), Some(0))
     );
-    assert_between(&figures["time_to_first_ms"]["p50"], 40.0, 40.0 + NOISE_MS);
-    assert_between(&figures["between_chunks_ms"]["mean"], 9.0, 11.0);
-    assert_eq!(figures["between_chunks_ms"]["n"], 12 * 11);
-    assert_between(&figures["end_to_end_ms"]["p50"], 150.0, 150.0 + NOISE_MS);
-    let generation = &figures["generation"];
-    assert_eq!(generation["mean_output_tokens"], 12.0);
-    assert_eq!(generation["chunks_per_token"], 1.0);
-    assert_between(&generation["decode_tokens_per_second"], 85.0, 115.0);
-    assert_between(&generation["claimed_tokens_per_second"], 99.9, 100.1);
+    let p50 = |metric| &run.metric(0, metric)["p50"]["value"];
+    assert_between(p50("ttft"), 40.0, 40.0 + NOISE_MS);
+    let between = run.metric(0, "icl");
+    assert_between(&between["mean"], 9.0, 11.0);
+    assert_eq!(between["n"], 12 * 11);
+    let counts = between["histogram"]["counts"].as_array().unwrap();
+    assert_eq!(
+        counts.iter().filter_map(Value::as_u64).sum::<u64>(),
+        12 * 11
+    );
+    assert_between(p50("e2e"), 150.0, 150.0 + NOISE_MS);
+    assert_between(p50("tpot"), 9.0, 11.7);
+    assert_between(p50("decode_rate"), 85.0, 115.0);
+    assert_between(p50("claimed_rate"), 99.9, 100.1);
+    assert_eq!(served["mean_output_tokens"], 12.0);
+    assert_eq!(served["pieces_per_token"], 1.0);
     // Two streams of 12 tokens per 150 ms each.
-    assert_between(&generation["aggregate_tokens_per_second"], 120.0, 160.1);
-    assert_eq!(figures["mean_input_tokens"], 12.0);
+    assert_between(&served["output_tokens_per_s"], 120.0, 160.1);
+    assert_eq!(served["mean_input_tokens"], 12.0);
 }
 
 #[test]
@@ -40,14 +49,17 @@ fn pieces_cut_inside_characters_and_empty_ones_change_no_figure() {
         mock.url
     ));
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let figures = run.figures(0);
-    assert_between(&figures["time_to_first_ms"]["p50"], 40.0, 40.0 + NOISE_MS);
+    assert_between(
+        &run.metric(0, "ttft")["p50"]["value"],
+        40.0,
+        40.0 + NOISE_MS,
+    );
     assert_eq!(
-        figures["between_chunks_ms"]["n"],
+        run.metric(0, "icl")["n"],
         6 * 3,
         "four pieces of two tokens"
     );
-    assert_eq!(figures["generation"]["chunks_per_token"], 0.5);
+    assert_eq!(run.served(0)["pieces_per_token"], 0.5);
 }
 
 #[test]
@@ -58,7 +70,7 @@ fn a_text_that_the_model_ends_is_counted_at_its_true_length() {
         mock.url
     ));
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!(run.figures(0)["generation"]["mean_output_tokens"], 5.0);
+    assert_eq!(run.served(0)["mean_output_tokens"], 5.0);
 }
 
 #[test]
@@ -71,20 +83,12 @@ fn vectors_and_labels_are_timed_and_checked() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     let [embed, classify] = [0, 1].map(|workload| &run.json["workloads"][workload]);
     assert_eq!(embed["lanes"][0]["dimensions"], 7);
-    assert_between(
-        &embed["cells"][0]["figures"][0]["end_to_end_ms"]["p50"],
-        20.0,
-        20.0 + NOISE_MS,
-    );
+    assert_between(&run.metric(0, "e2e")["p50"]["value"], 20.0, 20.0 + NOISE_MS);
     assert_eq!(
         classify["lanes"][0]["labels"],
         serde_json::json!(["no", "yes"])
     );
-    assert_between(
-        &classify["cells"][0]["figures"][0]["end_to_end_ms"]["p50"],
-        10.0,
-        10.0 + NOISE_MS,
-    );
+    assert_between(&run.metric(1, "e2e")["p50"]["value"], 10.0, 10.0 + NOISE_MS);
 }
 
 #[test]
@@ -94,13 +98,10 @@ fn every_concurrency_is_a_row_of_its_own_and_shares_the_work() {
         "--target m={} --workload embed --rounds 1 --requests 8 --concurrency 1,4",
         mock.url
     ));
-    let cells = run.json["workloads"][0]["cells"].as_array().unwrap();
-    assert_eq!([&cells[0]["concurrency"], &cells[1]["concurrency"]], [1, 4]);
-    let rates = [0, 1].map(|cell| {
-        cells[cell]["figures"][0]["requests_per_second"]
-            .as_f64()
-            .unwrap()
-    });
+    let rows = run.json["workloads"][0]["rows"].as_array().unwrap();
+    let callers = [0, 1].map(|row: usize| &rows[row]["load"]["concurrency"]);
+    assert_eq!(callers, [1, 4]);
+    let rates = [0, 1].map(|row: usize| rows[row]["served"][0]["requests_per_s"].as_f64().unwrap());
     assert!(
         rates[0] <= 50.0 && rates[1] <= 200.0 && rates[1] > 1.5 * rates[0],
         "{rates:?}"
@@ -114,7 +115,7 @@ fn raw_samples_tell_where_each_request_belongs() {
         "--target a={0} --target b={0} --workload embed --rounds 4 --requests 2 --seed 0",
         mock.url
     ));
-    let samples = run.json["samples"].as_array().unwrap();
+    let samples = &run.raw;
     assert_eq!(
         samples.len(),
         2 * 4 * 2,
@@ -132,7 +133,7 @@ fn raw_samples_tell_where_each_request_belongs() {
     assert!(
         samples
             .iter()
-            .all(|sample| sample["end_ms"].as_f64().unwrap() > 0.0)
+            .all(|sample| sample["end_ns"].as_u64() > sample["intended_ns"].as_u64())
     );
 }
 

@@ -9,5 +9,7 @@ mod failures;
 mod figures;
 mod lacking;
 mod memory;
+mod pages;
+mod reports;
 mod support;
 mod usage;

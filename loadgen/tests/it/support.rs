@@ -52,24 +52,45 @@ pub struct Outcome {
     pub table: String,
     pub stderr: String,
     pub json: Value,
+    /// Every measured request.
+    pub raw: Vec<Value>,
+    /// As a spreadsheet reads it.
+    pub csv: String,
 }
 
 /// Runs `loadgen` with these options; words are split at blanks.
 pub fn loadgen(options: &str) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("report.json");
+    let [json, raw, csv] = ["json", "raw", "csv"].map(|form| folder.path().join(form));
     let output = Command::new(LOADGEN)
         .args(options.split_whitespace())
         .arg("--json")
-        .arg(&path)
+        .arg(&json)
+        .arg("--raw")
+        .arg(&raw)
+        .arg("--csv")
+        .arg(&csv)
         .output()
         .unwrap();
     Outcome {
         code: output.status.code().unwrap(),
         table: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
-        json: std::fs::read(path)
-            .map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap()),
+        json: std::fs::read(json).map_or(Value::Null, |bytes| {
+            let report = serde_json::from_slice(&bytes).unwrap();
+            assert_valid("report", &report);
+            report
+        }),
+        raw: std::fs::read_to_string(raw)
+            .unwrap_or_default()
+            .lines()
+            .map(|line| {
+                let sample = serde_json::from_str(line).unwrap();
+                assert_valid("raw", &sample);
+                sample
+            })
+            .collect(),
+        csv: std::fs::read_to_string(csv).unwrap_or_default(),
     }
 }
 
@@ -84,24 +105,47 @@ pub fn loadgen_plain(options: &str) -> Outcome {
         table: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
         json: Value::Null,
+        raw: Vec::new(),
+        csv: String::new(),
     }
 }
 
 impl Outcome {
-    /// The figures of a target in the first cell of the first workload.
-    pub fn figures(&self, target: usize) -> &Value {
-        &self.json["workloads"][0]["cells"][0]["figures"][target]
+    /// The first row of a workload.
+    pub fn row(&self, workload: usize) -> &Value {
+        &self.json["workloads"][workload]["rows"][0]
     }
 
-    /// The comparisons in the first cell of the first workload.
-    pub fn comparison(&self, metric: &str) -> &Value {
-        let comparisons = self.json["workloads"][0]["cells"][0]["comparisons"]
-            .as_array()
-            .unwrap();
+    /// What a target did in the first row of the first workload.
+    pub fn served(&self, target: usize) -> &Value {
+        &self.row(0)["served"][target]
+    }
+
+    /// The values of a metric of the first target in the first row of a workload.
+    pub fn metric(&self, workload: usize, metric: &str) -> &Value {
+        let metrics = self.row(workload)["metrics"].as_array().unwrap();
+        let found = metrics.iter().find(|one| one["metric"] == metric);
+        &found.unwrap()["targets"][0]
+    }
+
+    /// A comparison in the first row of the first workload.
+    pub fn comparison(&self, metric: &str, statistic: &str) -> &Value {
+        let comparisons = self.row(0)["comparisons"].as_array().unwrap();
         comparisons
             .iter()
-            .find(|comparison| comparison["metric"] == metric)
+            .find(|one| one["metric"] == metric && one["statistic"] == statistic)
             .unwrap()
+    }
+}
+
+/// Asserts that `value` is what the published schema of `form` promises.
+#[track_caller]
+pub fn assert_valid(form: &str, value: &Value) {
+    let path = format!("{}/schema/{form}-1.json", env!("CARGO_MANIFEST_DIR"));
+    let mut schemas = boon::Schemas::new();
+    let schema = boon::Compiler::new().compile(&path, &mut schemas).unwrap();
+    if let Err(error) = schemas.validate(value, schema) {
+        panic!("{error:#}");
     }
 }
 

@@ -23,7 +23,27 @@ pub struct Answer {
     prompt_tokens: u32,
     /// How many more tool calls count; none for as many as there are.
     calls_left: Option<usize>,
+    thought: Thought,
     ended: bool,
+}
+
+/// How much of an answer is thinking.
+#[derive(Debug, Default)]
+struct Thought {
+    tokens: u32,
+    /// Tokens of which it is not yet known what they belong to.
+    undecided: u32,
+}
+
+impl Thought {
+    fn count(&mut self, tokens: u32, delta: &Delta) {
+        self.undecided += tokens;
+        if !delta.thinking.is_empty() {
+            self.tokens += std::mem::take(&mut self.undecided);
+        } else if !delta.content.is_empty() || !delta.tool_calls.is_empty() {
+            self.undecided = 0;
+        }
+    }
 }
 
 /// What an answer consists of: any number of deltas, then one ending.
@@ -67,6 +87,8 @@ pub struct Ending {
     pub stop: Option<String>,
     /// What the model's worker measured.
     pub usage: Usage,
+    /// How many of the tokens are thinking, the mark before it included.
+    pub thinking_tokens: u32,
     /// Prompt and answer, to be sent back as `context`.
     pub context: Vec<Token>,
     /// From the request's arrival to now.
@@ -119,6 +141,7 @@ impl Answer {
             load: session.load,
             prompt_tokens: admitted.prompt_tokens,
             calls_left: None,
+            thought: Thought::default(),
             ended: false,
         })
     }
@@ -142,10 +165,12 @@ impl Answer {
             match self.generation.next().await {
                 Some(Event::Text(text)) => {
                     self.request.piece();
+                    let tokens = text.tokens;
                     let mut delta = Delta {
                         logprobs: text.logprobs,
                         ..self.parse(text.text)
                     };
+                    self.thought.count(tokens, &delta);
                     self.count_calls(&mut delta);
                     if !delta.is_empty() {
                         return Some(Ok(Piece::Delta(delta)));
@@ -154,18 +179,20 @@ impl Answer {
                 Some(Event::Finished(finished)) => {
                     self.ended = true;
                     self.request.generated(&finished.usage);
+                    let mut tail = match self.parser.take() {
+                        Some(parser) => Delta::of(parser.finish()),
+                        None => Delta::default(),
+                    };
+                    self.thought.count(0, &tail);
                     let ending = Ending {
                         finish: finished.reason,
                         cut: self.cut,
                         stop: finished.stop,
                         usage: finished.usage,
+                        thinking_tokens: self.thought.tokens,
                         context: finished.context,
                         total: self.request.elapsed(),
                         load: self.load,
-                    };
-                    let mut tail = match self.parser.take() {
-                        Some(parser) => Delta::of(parser.finish()),
-                        None => Delta::default(),
                     };
                     self.count_calls(&mut tail);
                     return Some(Ok(Piece::Ending(tail, ending)));
@@ -233,5 +260,35 @@ impl Delta {
         self.thinking.push_str(&later.thinking);
         self.tool_calls.extend(later.tool_calls);
         self.logprobs.extend(later.logprobs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_thoughts_are_told_from_others() {
+        let mut thought = Thought::default();
+        let thinking = |text: &str| Delta {
+            thinking: text.into(),
+            ..Delta::default()
+        };
+        let content = Delta {
+            content: "4".into(),
+            ..Delta::default()
+        };
+        // The mark before it, two thoughts of which the first came late, and the mark after it with the answer.
+        thought.count(1, &Delta::default());
+        thought.count(1, &Delta::default());
+        thought.count(1, &thinking("two and two"));
+        thought.count(2, &thinking(" make"));
+        thought.count(1, &Delta::default());
+        thought.count(1, &content);
+        assert_eq!(thought.tokens, 5);
+        // What was held back to the end.
+        thought.count(3, &Delta::default());
+        thought.count(0, &thinking("?"));
+        assert_eq!(thought.tokens, 8);
     }
 }

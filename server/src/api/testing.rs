@@ -117,6 +117,7 @@ pub fn ending(finish: Finish) -> Ending {
             generated_tokens: 5,
             ..Usage::default()
         },
+        thinking_tokens: 0,
         context: Vec::new(),
         total: Duration::from_secs(1),
         load: Duration::from_secs(1),

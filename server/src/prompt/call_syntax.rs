@@ -5,21 +5,21 @@ use super::families::harmony;
 
 /// What stands where in an answer that calls tools.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CallSyntax {
+pub struct CallSyntax<'a> {
     /// Before all calls.
-    pub before: &'static str,
+    pub before: &'a str,
     /// Before the name of a tool.
-    pub open: &'static str,
+    pub open: &'a str,
     /// Between the name and the arguments.
-    pub middle: &'static str,
+    pub middle: &'a str,
     /// How arguments are written.
     pub arguments: Arguments,
     /// After the arguments.
-    pub close: &'static str,
+    pub close: &'a str,
     /// Between two calls; none if the format has room for one call only.
-    pub separator: Option<&'static str>,
+    pub separator: Option<&'a str>,
     /// After all calls.
-    pub after: &'static str,
+    pub after: &'a str,
 }
 
 /// A text with which calls begin, and nothing else that a model says.
@@ -29,7 +29,7 @@ pub struct CallOpening {
     pub mark: &'static str,
     /// What may follow it: calls, and nothing that belongs to the mark. Whitespace in it stands for any whitespace or
     /// none, and a number for any number.
-    pub ways: &'static [CallSyntax],
+    pub ways: &'static [CallSyntax<'static>],
     /// What ends the call, where arguments are in a notation of the family's own.
     pub close: Option<&'static str>,
     /// Nothing follows a call.
@@ -46,7 +46,7 @@ pub enum Arguments {
 }
 
 /// JSON with a name in it, several of them one after the other.
-const NAMED: CallSyntax = CallSyntax {
+const NAMED: CallSyntax<'static> = CallSyntax {
     before: "",
     open: "{\"name\": \"",
     middle: "\", \"arguments\": ",
@@ -57,27 +57,27 @@ const NAMED: CallSyntax = CallSyntax {
 };
 
 /// A list of such.
-const LIST: CallSyntax = CallSyntax {
+const LIST: CallSyntax<'static> = CallSyntax {
     before: "[",
     after: "]",
     ..NAMED
 };
 
 /// A name, and then whatever the family writes.
-const OWN: CallSyntax = CallSyntax {
+const OWN: CallSyntax<'static> = CallSyntax {
     arguments: Arguments::Own,
     separator: Some("\n"),
     ..NAMED
 };
 
 /// A single call that a mark has opened.
-const SINGLE: CallSyntax = CallSyntax {
+const SINGLE: CallSyntax<'static> = CallSyntax {
     separator: None,
     ..NAMED
 };
 
 /// The name alone that a mark has opened.
-const NAME: CallSyntax = CallSyntax {
+const NAME: CallSyntax<'static> = CallSyntax {
     open: "",
     middle: "",
     close: "",
@@ -87,7 +87,7 @@ const NAME: CallSyntax = CallSyntax {
 };
 
 /// The name and JSON that a mark has opened.
-const NAME_AND_JSON: CallSyntax = CallSyntax {
+const NAME_AND_JSON: CallSyntax<'static> = CallSyntax {
     arguments: Arguments::Json,
     ..NAME
 };
@@ -102,7 +102,7 @@ const OPENING: CallOpening = CallOpening {
 impl ToolFormat {
     /// How its calls are written.
     #[must_use]
-    pub fn call_syntax(self) -> CallSyntax {
+    pub fn call_syntax(self) -> CallSyntax<'static> {
         match self {
             Self::Hermes => CallSyntax {
                 open: "<tool_call>\n{\"name\": \"",
@@ -479,7 +479,7 @@ mod tests {
     use super::*;
     use crate::prompt::{Expectations, OutputParser, Part, Think, Tool, Traits};
 
-    fn arguments(syntax: CallSyntax, format: ToolFormat) -> &'static str {
+    fn arguments(syntax: CallSyntax<'_>, format: ToolFormat) -> &'static str {
         match (syntax.arguments, format) {
             (Arguments::Json, _) => "{\"a\": 1}",
             (Arguments::Own, ToolFormat::QwenCoder) => "<parameter=a>\n1\n</parameter>\n",

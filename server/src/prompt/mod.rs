@@ -27,5 +27,5 @@ pub use error::PromptError;
 pub use message::{Conversation, Effort, Message, Think, Tool, ToolCall};
 pub use parse::{Expectations, OutputParser, Part};
 pub use template::Template;
-pub use traits::{Capabilities, Tags, ToolFormat, Traits, capabilities};
+pub use traits::{CallPrefix, Capabilities, Tags, ToolFormat, Traits, capabilities};
 pub use truncate::{Truncation, truncate};

@@ -23,7 +23,7 @@ pub struct Traits {
     pub tools: Option<ToolFormat>,
     /// What it writes in front of tool calls, where that is all that is known of them: in any JSON behind it, what names
     /// a tool that was offered is a call.
-    pub call_prefix: Option<String>,
+    pub call_prefix: Option<CallPrefix>,
     /// They are those of a parser that the model names: its marks are certain, so calls are read even where no tools
     /// were offered, and whitespace next to marks is dropped.
     pub is_named: bool,
@@ -31,6 +31,15 @@ pub struct Traits {
     pub reopens_thinking: bool,
     /// What a model thinks that was told not to is dropped instead of being content.
     pub drops_unwanted_thinking: bool,
+}
+
+/// What a model writes in front of tool calls.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CallPrefix {
+    /// The text; only a bracket if calls have no mark.
+    pub text: String,
+    /// The key of the arguments, if a call is an object that has its tool's name under `name`.
+    pub arguments: Option<&'static str>,
 }
 
 /// The text before and after a part of an answer.
@@ -184,6 +193,16 @@ impl ToolFormat {
     }
 }
 
+/// The pieces of a text that may be names of control tokens: those in brackets.
+fn bracketed(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices(['<', '['])
+        .filter_map(|(start, bracket)| {
+            let close = if bracket == "<" { '>' } else { ']' };
+            let end = text[start..].find(close)?;
+            Some(&text[start..=start + end])
+        })
+}
+
 /// Judges a Jinja template by the words in it, as Ollama does (`server/images.go`).
 #[must_use]
 pub fn capabilities(template: &str) -> Capabilities {
@@ -238,13 +257,14 @@ impl Traits {
             tag[..end].to_owned()
         });
         let format = self.tools.map_or(&[][..], ToolFormat::marks);
-        let prefix = self.call_prefix.iter().filter(|prefix| prefix.len() > 1);
+        let prefix = self.call_prefix.iter();
+        let prefix = prefix.flat_map(|prefix| bracketed(&prefix.text));
         tags.chain(format.iter().map(ToString::to_string))
-            .chain(prefix.cloned())
+            .chain(prefix.map(str::to_owned))
             .collect()
     }
 
-    /// What stands before an answer that a caller has begun, after the name of the speaker.
+    /// What stands before an answer, after the name of the speaker.
     #[must_use]
     pub fn answer_prefix(&self) -> &'static str {
         match self.tools {
@@ -253,12 +273,24 @@ impl Traits {
         }
     }
 
-    /// What a model writes between its thoughts and its answer; none if it does not think.
+    /// The header with which an answer to this prompt begins, where answers consist of messages; none if the prompt has
+    /// begun the answer.
     #[must_use]
-    pub fn answer_follows(&self) -> Option<&str> {
+    pub fn answer_header(&self, prompt_end: &str) -> Option<&'static str> {
+        let header = Some(self.answer_prefix()).filter(|header| !header.is_empty())?;
+        (!harmony::last_message(prompt_end).contains(header)).then_some(header)
+    }
+
+    /// What surrounds the thoughts before an answer; none if the model does not think. Of an answer that consists of
+    /// messages the header of the next one is begun behind them, up to [`Traits::answer_prefix`].
+    #[must_use]
+    pub fn thoughts(&self) -> Option<(&str, &str)> {
         match self.tools {
-            Some(ToolFormat::Harmony) => Some(harmony::ANSWER),
-            _ => self.thinking.as_ref().map(|tags| tags.close.as_str()),
+            Some(ToolFormat::Harmony) => Some((harmony::THOUGHT, harmony::NEXT)),
+            _ => {
+                let tags = self.thinking.as_ref()?;
+                Some((&tags.open, &tags.close))
+            }
         }
     }
 
@@ -266,7 +298,10 @@ impl Traits {
     pub(super) fn of_go(template: &go::Template) -> Self {
         Self {
             thinking: template.thinking_tags(),
-            call_prefix: Some(template.tool_prefix()),
+            call_prefix: Some(CallPrefix {
+                text: template.tool_prefix(),
+                arguments: template.arguments_key(),
+            }),
             ..Self::default()
         }
     }
@@ -400,5 +435,9 @@ mod tests {
             ]
         );
         assert_eq!(Traits::of_jinja("{{ tools }}").marks(), [""; 0]);
+        let mistral =
+            "{{ if .ToolCalls }}[TOOL_CALLS] [{{ range .ToolCalls }}{{ . }}{{ end }}]{{ end }}";
+        let mistral = go::Template::parse(mistral).unwrap();
+        assert_eq!(Traits::of_go(&mistral).marks(), ["[TOOL_CALLS]"]);
     }
 }

@@ -747,3 +747,30 @@ async fn a_stream_whose_worker_dies_says_so_and_is_done() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_tokens_of_thoughts_are_counted() {
+    let server = Server::start().await;
+    let ask = async |effort: &str| {
+        let body = with(chat("What is 3 + 4?"), json!({"reasoning_effort": effort}));
+        let reply = server.post("/v1/chat/completions", body).await;
+        reply.plain_json()["usage"].clone()
+    };
+    let usage = ask("high").await;
+    let thought = usage["completion_tokens_details"]["reasoning_tokens"]
+        .as_u64()
+        .unwrap();
+    assert!(
+        thought > 0 && thought < usage["completion_tokens"].as_u64().unwrap(),
+        "{usage}"
+    );
+    let usage = ask("none").await;
+    assert!(usage["completion_tokens_details"].is_null(), "{usage}");
+
+    let body = json!({"model": "tiny", "temperature": 0, "input": "What is 3 + 4?", "reasoning": {"effort": "high"}});
+    let reply = server.post("/v1/responses", body).await.plain_json();
+    assert_eq!(
+        reply["usage"]["output_tokens_details"]["reasoning_tokens"], thought,
+        "{reply}"
+    );
+}

@@ -167,3 +167,40 @@ async fn a_request_brings_its_own_template() {
         (400, "template error: template: :1: unexpected EOF")
     );
 }
+
+/// As the template of Qwen 2.5 writes calls.
+const CALLING: &str = "{{ if .Tools }}<|im_start|>system\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n\
+    You are provided with function signatures within <tools></tools> XML tags:\n<tools>{{ range .Tools }}\n{{ . }}{{ end }}\n</tools>\n\n\
+    For each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n\
+    {\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call><|im_end|>\n{{ end }}{{ range .Messages }}<|im_start|>{{ .Role }}\n\
+    {{ .Content }}{{ if .ToolCalls }}{{ range .ToolCalls }}PREFIX{\"name\": \"{{ .Function.Name }}\", \"arguments\": {{ .Function.Arguments }}}{{ end }}{{ end }}\
+    <|im_end|>\n{{ end }}<|im_start|>assistant\n";
+
+#[tokio::test]
+async fn calls_are_held_to_the_tools_behind_the_prefix_of_a_go_template() {
+    let server = Server::start_with([("OLLAMA_GO_TEMPLATE", "1")]).await;
+    let tool = json!({"type": "function", "function": {"name": "weather-get_weather", "description": "Get the current weather in a city", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": false,
+    }}});
+    for (prefix, choices) in [
+        ("<tool_call>\n", &["auto", "required"][..]),
+        ("[TOOL_CALLS] [", &["required"][..]),
+        ("Action: ", &["required"][..]),
+    ] {
+        create(&server, "calling", &CALLING.replace("PREFIX", prefix)).await;
+        for choice in choices {
+            let body = json!({
+                "model": "calling", "stream": false, "tools": [tool], "tool_choice": choice,
+                "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
+                "options": {"temperature": 0, "num_predict": 200},
+            });
+            let reply = server.post("/api/chat", body).await.json();
+            let call = &reply["message"]["tool_calls"][0]["function"];
+            assert_eq!(
+                call["name"], "weather-get_weather",
+                "{prefix} {choice}: {reply}"
+            );
+            assert!(call["arguments"]["city"].is_string(), "{reply}");
+        }
+    }
+}

@@ -23,6 +23,9 @@ pub struct Usage {
     completion_tokens: u32,
     total_tokens: u32,
     prompt_tokens_details: PromptDetails,
+    /// Only there if something was thought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<CompletionDetails>,
     /// Ours: only there if something was cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_truncated: Option<Cut>,
@@ -32,6 +35,11 @@ pub struct Usage {
 struct PromptDetails {
     /// Tokens whose results were still in the cache.
     cached_tokens: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct CompletionDetails {
+    reasoning_tokens: u32,
 }
 
 /// A token and its alternatives.
@@ -65,6 +73,10 @@ impl Usage {
             .if_any();
         }
         self.completion_tokens += usage.generated_tokens;
+        if ending.thinking_tokens > 0 {
+            let details = self.completion_tokens_details.get_or_insert_default();
+            details.reasoning_tokens += ending.thinking_tokens;
+        }
         self.total_tokens = self.prompt_tokens + self.completion_tokens;
     }
 }

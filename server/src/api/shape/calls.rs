@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::inference::generate::{Calls, Grammar, Opening, Thoughts};
-use crate::prompt::{Arguments, CallOpening, CallSyntax, Expectations, Think, Tool, ToolFormat};
+use crate::prompt::{
+    Arguments, CallOpening, CallPrefix, CallSyntax, Expectations, Think, Tool, ToolFormat, Traits,
+};
 
 /// Most calls in one answer that is forced to have some: a model that knows no end must not write calls for ever.
 const MAX_CALLS: u32 = 32;
@@ -18,7 +20,8 @@ const MAX_WATCHED_BYTES: usize = super::MAX_GRAMMAR_BYTES;
 const MAX_BEFORE: usize = 64;
 
 /// One call of one of the tools, or several.
-pub(super) fn demanded(format: ToolFormat, tools: &[&Tool], one_call: bool) -> Grammar {
+pub(super) fn demanded(traits: &Traits, tools: &[&Tool], one_call: bool) -> Grammar {
+    let format = traits.tools.unwrap_or(ToolFormat::Bare);
     let writing = Writing {
         format,
         most: if one_call { 1 } else { MAX_CALLS },
@@ -27,7 +30,93 @@ pub(super) fn demanded(format: ToolFormat, tools: &[&Tool], one_call: bool) -> G
         // The model is past everything that could go wrong.
         rest: Some(Grammar::Regex("(?s:.*)".into())),
     };
-    writing.calls(&format.call_syntax(), tools)
+    match (traits.tools, &traits.call_prefix) {
+        (None, Some(prefix)) => behind(prefix, &writing, tools),
+        _ => writing.calls(&format.call_syntax(), tools),
+    }
+}
+
+/// Calls behind a prefix, as the template writes them or, where that is not known, in a way that is read behind any.
+fn behind(prefix: &CallPrefix, writing: &Writing<'_>, tools: &[&Tool]) -> Grammar {
+    let way = way_behind(prefix);
+    if let Some(list) = prefix.text.strip_suffix('[') {
+        let before = format!("{list}[");
+        return writing.calls(
+            &CallSyntax {
+                before: &before,
+                ..way
+            },
+            tools,
+        );
+    }
+    if prefix.text == "{" {
+        return writing.calls(&way, tools);
+    }
+    // What closes an element closes this one; behind other prefixes nothing has to.
+    let name = prefix
+        .text
+        .strip_prefix('<')
+        .and_then(|text| text.strip_suffix('>'));
+    let is_word = |name: &&str| {
+        name.chars()
+            .all(|letter| letter.is_alphanumeric() || letter == '_')
+    };
+    let close = match name.filter(is_word) {
+        Some(name) => format!("}}\n</{name}>"),
+        None => "}".into(),
+    };
+    let open = format!("{}\n{}", prefix.text, way.open);
+    let syntax = CallSyntax {
+        open: &open,
+        close: &close,
+        separator: Some("\n"),
+        ..way
+    };
+    writing.calls(&syntax, tools)
+}
+
+/// What stands behind a prefix.
+fn way_behind(prefix: &CallPrefix) -> CallSyntax<'static> {
+    let is_list = prefix.text.ends_with('[');
+    CallSyntax {
+        middle: match prefix.arguments {
+            Some("parameters") => "\", \"parameters\": ",
+            _ => "\", \"arguments\": ",
+        },
+        separator: is_list.then_some(", "),
+        after: if is_list { "]" } else { "" },
+        ..ToolFormat::Bare.call_syntax()
+    }
+}
+
+/// A mark, the ways of calling behind it, and what else an [`Opening`] has.
+struct Opened<'a> {
+    mark: &'a str,
+    ways: Vec<CallSyntax<'a>>,
+    close: Option<&'a str>,
+    is_last: bool,
+}
+
+/// How calls begin that can be told from text before they are over.
+fn openings(traits: &Traits) -> Vec<Opened<'_>> {
+    let of_format = |opening: &'static CallOpening| Opened {
+        mark: opening.mark,
+        ways: opening.ways.to_vec(),
+        close: opening.close,
+        is_last: opening.is_last,
+    };
+    match (traits.tools, &traits.call_prefix) {
+        (Some(format), _) => format.call_openings().iter().map(of_format).collect(),
+        (None, Some(prefix)) if prefix.arguments.is_some() && prefix.text.len() > 1 => {
+            vec![Opened {
+                mark: &prefix.text,
+                ways: vec![way_behind(prefix)],
+                close: None,
+                is_last: false,
+            }]
+        }
+        (None, _) => Vec::new(),
+    }
 }
 
 /// Calls of the tools on offer in an answer that may have none; none if calls look like any other text.
@@ -38,8 +127,8 @@ pub(super) fn offered(expectations: Expectations<'_>) -> Option<Calls> {
         think,
         tools,
     } = expectations;
-    let format = traits.tools?;
-    let openings = format.call_openings();
+    let format = traits.tools.unwrap_or(ToolFormat::Bare);
+    let openings = openings(traits);
     if openings.is_empty() || tools.is_empty() {
         return None;
     }
@@ -65,7 +154,7 @@ pub(super) fn offered(expectations: Expectations<'_>) -> Option<Calls> {
         rest: None,
     };
     let tools: Vec<&Tool> = tools.iter().collect();
-    let opening = |opening: &CallOpening| {
+    let opening = |opening: &Opened<'_>| {
         let ways = opening.ways.iter().map(|way| writing.calls(way, &tools));
         Opening {
             mark: opening.mark.into(),
@@ -111,7 +200,7 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn calls(&self, syntax: &CallSyntax, tools: &[&Tool]) -> Grammar {
+    fn calls(&self, syntax: &CallSyntax<'_>, tools: &[&Tool]) -> Grammar {
         let calls = tools.iter().map(|tool| self.call(syntax, tool));
         let call = Grammar::Choice(calls.collect());
         let literal = self.literal;
@@ -135,7 +224,7 @@ impl Writing<'_> {
         }
     }
 
-    fn call(&self, syntax: &CallSyntax, tool: &Tool) -> Grammar {
+    fn call(&self, syntax: &CallSyntax<'_>, tool: &Tool) -> Grammar {
         let literal = self.literal;
         let name = match syntax.arguments {
             Arguments::Json if syntax.open.ends_with('"') => {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use crate::inference::generate::{Constraint, Grammar, Preface};
-use crate::prompt::{Expectations, Think, Tool, ToolFormat, Traits};
+use crate::prompt::{Expectations, Think, Tool, Traits};
 
 /// Longest schema or grammar, in bytes. The worker bounds what becomes of it.
 pub const MAX_GRAMMAR_BYTES: usize = 256 << 10;
@@ -104,19 +104,20 @@ impl Shape {
         } = expectations;
         let forced = self.forced(tools)?;
         let answer = self.format.grammar();
-        let format = traits.tools.unwrap_or(ToolFormat::Bare);
-        let called = |tools: &[&Tool]| calls::demanded(format, tools, self.one_call);
+        let called = |tools: &[&Tool]| calls::demanded(traits, tools, self.one_call);
+        let can_call = traits.tools.is_some() || traits.call_prefix.is_some();
+        let headed = |answer| headed(traits, prompt_end, answer);
         let grammar = match (forced, answer) {
             (Some(tools), _) => called(&tools),
             (None, None) => {
                 let calls = calls::offered(expectations).map(Constraint::Calls);
                 return Ok(calls.map(Box::new));
             }
-            (None, Some(answer)) if tools.is_empty() || traits.tools.is_none() => answer,
+            (None, Some(answer)) if tools.is_empty() || !can_call => headed(answer),
             // The shape is that of an answer; the model may still decide to call a tool first.
             (None, Some(answer)) => {
                 let all: Vec<&Tool> = tools.iter().collect();
-                Grammar::Choice(vec![called(&all), answer])
+                Grammar::Choice(vec![called(&all), headed(answer)])
             }
         };
         Ok(Some(Box::new(Constraint::Whole {
@@ -167,13 +168,26 @@ impl Format {
     }
 }
 
-/// The thinking before the shape begins. Told not to think, a model that does so all the same writes an answer.
+/// An answer with its header, where answers consist of messages.
+fn headed(traits: &Traits, prompt_end: &str, answer: Grammar) -> Grammar {
+    match traits.answer_header(prompt_end) {
+        Some(header) => Grammar::Sequence(vec![Grammar::Marks(header.into()), answer]),
+        None => answer,
+    }
+}
+
+/// The thinking before the shape begins. Told not to think, a model that does so all the same writes an answer; one whose
+/// answers consist of messages cannot be told, and says what is a thought.
 fn preface(traits: &Traits, think: Think, prompt_end: &str) -> Option<Preface> {
-    let tags = traits.thinking.as_ref().filter(|_| think != Think::Off)?;
-    let is_open = prompt_end.trim_end().ends_with(&tags.open);
-    Some(Preface {
-        open: (!is_open).then(|| tags.open.clone()),
-        close: tags.close.clone(),
+    let (open, close) = traits.thoughts()?;
+    let is_free = match traits.answer_prefix() {
+        "" => think != Think::Off,
+        _ => traits.answer_header(prompt_end).is_some(),
+    };
+    let is_open = prompt_end.trim_end().ends_with(open);
+    is_free.then(|| Preface {
+        open: (!is_open).then(|| open.to_owned()),
+        close: close.to_owned(),
     })
 }
 

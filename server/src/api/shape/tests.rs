@@ -1,7 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::prompt::{Tags, ToolFormat};
+use crate::inference::generate::Calls;
+use crate::prompt::{CallPrefix, Tags, ToolFormat};
 
 fn tools() -> Vec<Tool> {
     let tool = |name: &str, parameters| Tool {
@@ -108,12 +109,7 @@ fn a_demanded_call_is_one_of_the_tools_in_the_model_s_own_format() {
     assert_eq!(*item, both);
 }
 
-fn offered(
-    format: ToolFormat,
-    think: Think,
-    prompt_end: &str,
-    tools: &[Tool],
-) -> Option<crate::inference::generate::Calls> {
+fn offered(format: ToolFormat, think: Think, prompt_end: &str, tools: &[Tool]) -> Option<Calls> {
     let expectations = Expectations {
         traits: &traits(Some(format)),
         prompt_end,
@@ -234,4 +230,144 @@ fn the_shape_begins_behind_the_thinking() {
     let is_open = Preface { open: None, close };
     check(Think::On, "<|im_start|>assistant\n<think>\n", Some(is_open));
     check(Think::Off, "<think>\n", None);
+}
+
+fn whole(traits: &Traits, shape: &Shape, prompt_end: &str) -> (Grammar, Option<Preface>) {
+    let expectations = Expectations {
+        traits,
+        prompt_end,
+        think: Think::On,
+        tools: &tools(),
+    };
+    match *shape.constraint(expectations).unwrap().unwrap() {
+        Constraint::Whole { grammar, preface } => (grammar, preface),
+        Constraint::Calls(calls) => panic!("only calls are held to anything: {calls:?}"),
+    }
+}
+
+#[test]
+fn a_shape_of_messages_binds_behind_the_header_of_the_answer() {
+    let traits = traits(Some(ToolFormat::Harmony));
+    let json = Shape {
+        format: Format::Json,
+        ..Shape::default()
+    };
+    let (grammar, thought) = whole(&traits, &json, "<|start|>assistant");
+    let thoughts = Preface {
+        open: Some("<|channel|>analysis<|message|>".into()),
+        close: "<|end|><|start|>assistant".into(),
+    };
+    assert_eq!(thought, Some(thoughts.clone()));
+    let answer = Grammar::Sequence(vec![marks("<|channel|>final<|message|>"), Grammar::Json]);
+    let Grammar::Choice(choices) = grammar else {
+        panic!("{grammar:?}");
+    };
+    assert_eq!(choices[1], answer);
+
+    let begun = "<|start|>assistant<|channel|>final<|message|>So";
+    let (grammar, thought) = whole(&traits, &json, begun);
+    let Grammar::Choice(choices) = grammar else {
+        panic!("{grammar:?}");
+    };
+    assert_eq!((&choices[1], thought), (&Grammar::Json, None));
+
+    let required = Shape {
+        tool_choice: ToolChoice::Named("add".into()),
+        ..Shape::default()
+    };
+    let (grammar, thought) = whole(&traits, &required, "<|start|>assistant");
+    assert_eq!(thought, Some(thoughts));
+    let Grammar::Choice(choices) = grammar else {
+        panic!("{grammar:?}");
+    };
+    let call = Grammar::Sequence(vec![
+        marks("<|channel|>commentary to=functions."),
+        Grammar::Text("add".into()),
+        marks(" <|constrain|>json<|message|>"),
+        Grammar::JsonSchema(ADD.into()),
+    ]);
+    assert_eq!(choices, [call]);
+}
+
+fn prefixed(text: &str, arguments: Option<&'static str>) -> Traits {
+    Traits {
+        call_prefix: Some(CallPrefix {
+            text: text.into(),
+            arguments,
+        }),
+        ..Traits::default()
+    }
+}
+
+#[test]
+fn calls_behind_a_prefix_are_demanded_as_its_template_writes_them() {
+    let named = Shape {
+        tool_choice: ToolChoice::Named("add".into()),
+        one_call: true,
+        ..Shape::default()
+    };
+    let check = |text: &str, key: Option<&'static str>, expected: &[Grammar]| {
+        let (grammar, _) = whole(&prefixed(text, key), &named, "");
+        let mut parts = Vec::new();
+        flatten(&grammar, &mut parts);
+        assert_eq!(parts, expected, "{text}");
+    };
+    let call = |open: &str, key: &str, close: &str| {
+        vec![
+            marks(open),
+            Grammar::Text("add".into()),
+            marks(&format!("\", \"{key}\": ")),
+            Grammar::JsonSchema(ADD.into()),
+            marks(close),
+        ]
+    };
+    let in_tags = call("<tool_call>\n{\"name\": \"", "arguments", "}\n</tool_call>");
+    check("<tool_call>", Some("arguments"), &in_tags);
+    let mut list = call("{\"name\": \"", "parameters", "}");
+    list.insert(0, marks("[TOOL_CALLS] ["));
+    list.push(marks("]"));
+    check("[TOOL_CALLS] [", Some("parameters"), &list);
+    check("{", None, &call("{\"name\": \"", "arguments", "}"));
+    check(
+        "Action:",
+        None,
+        &call("Action:\n{\"name\": \"", "arguments", "}"),
+    );
+}
+
+/// The parts of a grammar with one sentence, in their order.
+fn flatten(grammar: &Grammar, parts: &mut Vec<Grammar>) {
+    match grammar {
+        Grammar::Sequence(inner) | Grammar::Choice(inner) => {
+            inner.iter().for_each(|part| flatten(part, parts));
+        }
+        Grammar::Repeat { item, most: 1, .. } => flatten(item, parts),
+        part => parts.push(part.clone()),
+    }
+}
+
+#[test]
+fn calls_behind_a_prefix_are_held_to_the_tools_where_it_is_known_how_they_are_written() {
+    let offered = |text: &str, arguments| {
+        let traits = prefixed(text, arguments);
+        let expectations = Expectations {
+            traits: &traits,
+            prompt_end: "",
+            think: Think::Unset,
+            tools: &tools(),
+        };
+        calls::offered(expectations).map(|calls| calls.openings[0].mark.clone())
+    };
+    let mark = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        offered("<tool_call>", Some("arguments")),
+        mark("<tool_call>")
+    );
+    assert_eq!(
+        offered("[TOOL_CALLS] [", Some("arguments")),
+        mark("[TOOL_CALLS] [")
+    );
+    assert_eq!(offered("<tool_call>", None), None);
+    assert_eq!(offered("{", Some("arguments")), None);
+    assert_eq!(offered("[", Some("arguments")), None);
 }

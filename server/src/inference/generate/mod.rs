@@ -136,9 +136,19 @@ pub struct Admitted {
 pub struct Text {
     /// May be empty when only `logprobs` are to be told.
     pub text: String,
+    /// Tokens that ended since the last piece.
+    pub tokens: u32,
     /// One entry per token since the last piece, when the job asked for them. The token that ended the answer and those
     /// of a stop string have none.
     pub logprobs: Vec<TokenLogprob>,
+}
+
+impl Text {
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.logprobs.is_empty()
+    }
 }
 
 /// A sampled token with its alternatives.

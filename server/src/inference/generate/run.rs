@@ -421,7 +421,7 @@ impl Loop<'_> {
     }
 
     fn push_text(&mut self, id: JobId, text: Text) {
-        if text != Text::default() {
+        if !text.is_empty() {
             self.push_own(id, Event::Text(text));
         }
     }

@@ -159,7 +159,11 @@ impl Assembler {
             token.start = token.start.saturating_sub(length);
             token.end -= length;
         }
-        Text { text, logprobs }
+        Text {
+            text,
+            tokens: u32::try_from(whole).expect("an answer's tokens are counted in 32 bits"),
+            logprobs,
+        }
     }
 }
 

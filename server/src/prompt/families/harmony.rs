@@ -35,6 +35,8 @@ pub(in crate::prompt) const THOUGHT: &str = "<|channel|>analysis<|message|>";
 pub(in crate::prompt) const ANSWER: &str = "<|channel|>final<|message|>";
 /// What stands after both.
 pub(in crate::prompt) const END: &str = "<|end|>";
+/// What stands between thoughts and the header of what follows them.
+pub(in crate::prompt) const NEXT: &str = "<|end|><|start|>assistant";
 
 const START: &str = "<|start|>";
 const CHANNEL: &str = "<|channel|>";
@@ -235,6 +237,11 @@ impl Channels for Harmony {
         };
         part.into_iter().collect()
     }
+}
+
+/// The message, or the beginning of one, with which a prompt ends.
+pub(in crate::prompt) fn last_message(prompt_end: &str) -> &str {
+    (prompt_end.rsplit_once(START)).map_or(prompt_end, |(_, message)| message)
 }
 
 /// Whom a message is for.

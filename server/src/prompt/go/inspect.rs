@@ -132,6 +132,31 @@ pub(super) fn tool_prefix(root: &List) -> String {
     }
 }
 
+/// The key of the arguments where the template writes a call as an object with a `name`; none if it writes calls in
+/// another way, or as JSON that is made elsewhere.
+pub(super) fn arguments_key(root: &List) -> Option<&'static str> {
+    let mut text = String::new();
+    text_of_list(tool_calls(root)?, &mut text);
+    text.retain(|letter| !letter.is_whitespace());
+    let (_, after) = text.split_once("{\"name\":\"")?;
+    let keys = ["arguments", "parameters"].into_iter();
+    let mut keys = keys.filter(|key| after.starts_with(&format!("\",\"{key}\":")));
+    keys.next()
+}
+
+fn text_of_list(list: &List, texts: &mut String) {
+    for node in &list.nodes {
+        match node {
+            Node::Text { text, .. } => texts.push_str(text),
+            Node::Branch(branch) => text_of_list(&branch.list, texts),
+            Node::Action { .. }
+            | Node::Call { .. }
+            | Node::Break { .. }
+            | Node::Continue { .. } => {}
+        }
+    }
+}
+
 fn tool_calls(list: &List) -> Option<&List> {
     list.nodes.iter().find_map(|node| {
         let Node::Branch(branch) = node else {

@@ -164,6 +164,11 @@ impl Template {
     pub(super) fn tool_prefix(&self) -> String {
         inspect::tool_prefix(&self.root)
     }
+
+    /// See [`inspect::arguments_key`].
+    pub(super) fn arguments_key(&self) -> Option<&'static str> {
+        inspect::arguments_key(&self.root)
+    }
 }
 
 impl Clock {

@@ -370,3 +370,30 @@ fn dates_are_those_of_the_conversation() {
     let prompt = template.insert("p", "s", Think::Unset, &now);
     assert_eq!(prompt.unwrap(), "2024-03-01 2024-02-29s");
 }
+
+#[test]
+fn the_key_of_a_call_s_arguments_is_that_of_its_text() {
+    let check = |calls: &str, expected| {
+        let template = format!("{{{{ if .ToolCalls }}}}{calls}{{{{ end }}}}{{{{ .Content }}}}");
+        let template = Template::parse(&template).unwrap();
+        assert_eq!(template.arguments_key(), expected, "{calls}");
+    };
+    let name = "{{ .Function.Name }}";
+    let arguments = "{{ .Function.Arguments }}";
+    check(
+        &format!("<a>\n{{\"name\": \"{name}\", \"arguments\": {arguments}}}"),
+        Some("arguments"),
+    );
+    let ranged = format!(
+        "[{{{{ range .ToolCalls }}}}{{\n  \"name\":\"{name}\",\n  \"parameters\": {arguments}}}{{{{ end }}}}]"
+    );
+    check(&ranged, Some("parameters"));
+    check(
+        &format!("{{\"tool_name\": \"{name}\", \"parameters\": {arguments}}}"),
+        None,
+    );
+    check(&format!("<a>{name}{arguments}"), None);
+    check("{{ .ToolCalls }}", None);
+    let none = Template::parse("{{ .Content }}").unwrap();
+    assert_eq!(none.arguments_key(), None);
+}

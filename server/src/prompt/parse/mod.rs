@@ -85,7 +85,7 @@ impl OutputParser {
             Some(_) => None,
             None => {
                 let prefix = traits.call_prefix.as_ref().filter(|_| !tools.is_empty());
-                prefix.map(|prefix| ToolCalls::prefixed(prefix, tools))
+                prefix.map(|prefix| ToolCalls::prefixed(&prefix.text, tools))
             }
         };
         let drops_thinking = think == Think::Off && traits.drops_unwanted_thinking;

@@ -301,7 +301,7 @@ impl Shown {
                 },
                 output_tokens: usage.generated_tokens,
                 output_tokens_details: OutputDetails {
-                    reasoning_tokens: 0,
+                    reasoning_tokens: ending.thinking_tokens,
                 },
                 total_tokens: usage.prompt_tokens + usage.generated_tokens,
                 prompt_truncated: ending.cut.if_any(),

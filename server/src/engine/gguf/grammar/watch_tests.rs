@@ -324,3 +324,146 @@ fn whatever_is_chosen_every_call_that_ends_is_one_of_the_tools() {
     }
     assert!(ended > 100, "{ended} calls came to an end");
 }
+
+/// The marks of Harmony as gpt-oss has them: all but the end are text for llama.cpp.
+fn harmony() -> (Compiler, impl Fn(&str) -> Vec<Token>) {
+    const MARKS: [&str; 5] = [
+        "<|end|>",
+        "<|start|>",
+        "<|channel|>",
+        "<|message|>",
+        "<|constrain|>",
+    ];
+    let mut words: Vec<Vec<u8>> = vec![b"<|return|>".to_vec()];
+    words.extend((0..=255).map(|byte| vec![byte]));
+    words.push(b"\xff<|end|>".to_vec());
+    words.extend(MARKS[1..].iter().map(|mark| mark.as_bytes().to_vec()));
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let compiler = Compiler::new(Lexicon::of_words(&words));
+    let tokens = |text: &str| {
+        let mut tokens = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let mark = MARKS.iter().position(|mark| rest.starts_with(mark));
+            let (token, length) = match mark {
+                Some(mark) => (FIRST_WORD + mark, MARKS[mark].len()),
+                None => (usize::from(rest.as_bytes()[0]) + 1, 1),
+            };
+            tokens.push(Token::try_from(token).unwrap());
+            rest = &rest[length..];
+        }
+        tokens
+    };
+    (compiler, tokens)
+}
+
+/// Whether these texts, token by token, are whole answers under a constraint, or how many tokens of them may be.
+#[track_caller]
+fn judge(constraint: &Constraint, answer: &str, expected: Result<(), &str>) {
+    let (compiler, tokens) = harmony();
+    let mut rules = compiler.compile(constraint).unwrap();
+    let answer = tokens(answer);
+    for (index, token) in answer.iter().enumerate() {
+        let is_allowed = rules.allows(*token).unwrap();
+        if let Err(begun) = expected
+            && index == tokens(begun).len()
+        {
+            assert!(!is_allowed, "{begun} may go on");
+            return;
+        }
+        assert!(is_allowed, "token {index}");
+        let is_over = rules.accept(*token).unwrap();
+        assert!(!is_over || index + 1 == answer.len(), "over after {index}");
+    }
+    assert!(rules.allows(END).unwrap());
+}
+
+fn thoughts_of_harmony() -> Option<Preface> {
+    Some(Preface {
+        open: Some("<|channel|>analysis<|message|>".into()),
+        close: "<|end|><|start|>assistant".into(),
+    })
+}
+
+#[test]
+fn harmony_s_answer_has_its_shape_in_the_final_channel() {
+    let constraint = Constraint::Whole {
+        grammar: Grammar::Sequence(vec![
+            Grammar::Marks("<|channel|>final<|message|>".into()),
+            Grammar::JsonSchema(SCHEMA.into()),
+        ]),
+        preface: thoughts_of_harmony(),
+    };
+    let thought = "<|channel|>analysis<|message|>Is it {\"b\"? No.<|end|><|start|>assistant";
+    let answer = "<|channel|>final<|message|>{\"a\":1}";
+    judge(&constraint, answer, Ok(()));
+    judge(&constraint, &format!("{thought}{answer}"), Ok(()));
+    judge(&constraint, "Well", Err(""));
+    judge(
+        &constraint,
+        "<|channel|>final<|message|>Well",
+        Err("<|channel|>final<|message|>"),
+    );
+    judge(
+        &constraint,
+        &format!("{thought}<|channel|>commentary"),
+        Err(&format!("{thought}<|channel|>")),
+    );
+}
+
+/// A call of `add` behind its recipient's first letters.
+fn call_in_harmony(channel: &str) -> Grammar {
+    Grammar::Sequence(vec![
+        Grammar::Text("add".into()),
+        Grammar::Marks(channel.into()),
+        Grammar::Space,
+        Grammar::Marks("<|constrain|>json<|message|>".into()),
+        Grammar::JsonSchema(SCHEMA.into()),
+    ])
+}
+
+#[test]
+fn harmony_s_demanded_call_is_in_the_commentary() {
+    let constraint = Constraint::Whole {
+        grammar: Grammar::Sequence(vec![
+            Grammar::Marks("<|channel|>commentary to=functions.".into()),
+            call_in_harmony(""),
+        ]),
+        preface: thoughts_of_harmony(),
+    };
+    let thought = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant";
+    let call = "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{\"a\":1}";
+    judge(&constraint, call, Ok(()));
+    judge(&constraint, &format!("{thought}{call}"), Ok(()));
+    judge(&constraint, "<|channel|>final", Err("<|channel|>"));
+}
+
+#[test]
+fn harmony_s_calls_are_held_to_the_tools_and_end_the_answer() {
+    let opening = |mark: &str, before: &str| Opening {
+        is_last: true,
+        ..opening(mark, call_in_harmony(before))
+    };
+    let constraint = Constraint::Calls(Calls {
+        before: "<|start|>assistant".into(),
+        ..calls(vec![
+            opening("<|channel|>commentary to=functions.", ""),
+            opening("<|start|>assistant to=functions.", "<|channel|>commentary"),
+        ])
+    });
+    let thought = "<|channel|>analysis<|message|>I call to=functions.sub<|end|><|start|>assistant";
+    let call = "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{\"a\":1}";
+    judge(
+        &constraint,
+        &format!("{thought}<|channel|>final<|message|>Hello"),
+        Ok(()),
+    );
+    judge(&constraint, &format!("{thought}{call}"), Ok(()));
+    let begun = format!("{thought}<|channel|>commentary to=functions.");
+    judge(&constraint, &format!("{begun}sub"), Err(&begun));
+    // The recipient may stand before the channel, where the prompt has begun the header.
+    let early = " to=functions.add<|channel|>commentary <|constrain|>json<|message|>{\"a\":1}";
+    judge(&constraint, early, Ok(()));
+    judge(&constraint, &format!("{thought}{early}"), Ok(()));
+    judge(&constraint, " to=functions.sub", Err(" to=functions."));
+}

@@ -221,6 +221,13 @@ impl ToolFormat {
                 after: "]</TOOLCALL>",
                 ..NAMED
             },
+            Self::Glimmer => CallSyntax {
+                open: " to=user<|message|><atem:function_calls>\n<atem:invoke name=\"",
+                middle: "\">\n",
+                close: "</atem:invoke>\n</atem:function_calls>",
+                separator: None,
+                ..OWN
+            },
             Self::Harmony => CallSyntax {
                 open: "<|channel|>commentary to=functions.",
                 middle: " <|constrain|>json<|message|>",
@@ -245,7 +252,8 @@ impl ToolFormat {
     #[must_use]
     pub fn call_openings(self) -> &'static [CallOpening] {
         match self {
-            Self::Llama | Self::Bare => &[],
+            // Glimmer names the tool in a header too, before anything that only a call has.
+            Self::Llama | Self::Bare | Self::Glimmer => &[],
             Self::Hermes => &[CallOpening {
                 mark: "<tool_call>",
                 ways: &[CallSyntax {
@@ -483,6 +491,9 @@ mod tests {
         match (syntax.arguments, format) {
             (Arguments::Json, _) => "{\"a\": 1}",
             (Arguments::Own, ToolFormat::QwenCoder) => "<parameter=a>\n1\n</parameter>\n",
+            (Arguments::Own, ToolFormat::Glimmer) => {
+                "<atem:parameter name=\"a\">1</atem:parameter>\n"
+            }
             (Arguments::Own, ToolFormat::Invoke) => "<parameter name=\"a\">1</parameter>\n",
             (Arguments::Own, ToolFormat::Glm) => "<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n",
             (Arguments::Own, ToolFormat::FunctionGemma | ToolFormat::Gemma4) => "a:1",

@@ -1,6 +1,6 @@
 //! What the text of a template tells of its model: what it can do and how it writes it down.
 
-use super::families::{cohere, deepseek, harmony};
+use super::families::{cohere, deepseek, glimmer, harmony};
 use super::go;
 
 /// What a model can do, judged by its template alone.
@@ -95,11 +95,14 @@ pub enum ToolFormat {
     /// `<|channel|>commentary to=functions.name <|constrain|>json<|message|>{…}`: gpt-oss. The whole answer consists of
     /// such messages.
     Harmony,
+    /// ` to=name<|message|><atem:function_calls><atem:invoke name="name">…</atem:invoke></atem:function_calls>`: Glimmer, whose
+    /// answers consist of messages too.
+    Glimmer,
 }
 
 impl ToolFormat {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Hermes,
         Self::Llama,
         Self::Mistral,
@@ -119,6 +122,7 @@ impl ToolFormat {
         Self::Listed,
         Self::Toolcall,
         Self::Harmony,
+        Self::Glimmer,
     ];
 
     /// The format that a template's text shows: of marks that several formats share, the more telling ones count first.
@@ -126,6 +130,7 @@ impl ToolFormat {
     pub fn of_template(template: &str) -> Self {
         const TELLING: &[(&str, ToolFormat)] = &[
             (harmony::ANSWER, ToolFormat::Harmony),
+            (glimmer::CALLS, ToolFormat::Glimmer),
             ("[TOOL_CALLS]", ToolFormat::Mistral),
             ("<arg_key>", ToolFormat::Glm),
             ("<function=", ToolFormat::QwenCoder),
@@ -183,6 +188,7 @@ impl ToolFormat {
             Self::Lfm2 => &["<|tool_call_start|>", "<|tool_call_end|>"],
             Self::Olmo3 => &["<function_calls>", "</function_calls>"],
             Self::Harmony => &harmony::MARKS,
+            Self::Glimmer => &glimmer::MARKS,
             Self::Granite => &[
                 "<|tool_call|>",
                 "<|/tool_call|>",
@@ -269,6 +275,7 @@ impl Traits {
     pub fn answer_prefix(&self) -> &'static str {
         match self.tools {
             Some(ToolFormat::Harmony) => harmony::ANSWER,
+            Some(ToolFormat::Glimmer) => glimmer::ANSWER,
             _ => "",
         }
     }
@@ -287,6 +294,7 @@ impl Traits {
     pub fn thoughts(&self) -> Option<(&str, &str)> {
         match self.tools {
             Some(ToolFormat::Harmony) => Some((harmony::THOUGHT, harmony::NEXT)),
+            Some(ToolFormat::Glimmer) => Some((glimmer::THOUGHT, glimmer::NEXT)),
             _ => {
                 let tags = self.thinking.as_ref()?;
                 Some((&tags.open, &tags.close))
@@ -313,6 +321,9 @@ impl Traits {
         let format = ToolFormat::of_template(template);
         if format == ToolFormat::Harmony {
             return harmony::traits();
+        }
+        if format == ToolFormat::Glimmer {
+            return glimmer::traits();
         }
         Self {
             thinking: thinking_tags(template, capabilities),

@@ -12,6 +12,7 @@ pub(super) mod deepseek;
 pub(super) mod functiongemma;
 mod gemma;
 pub mod gemma4;
+pub(super) mod glimmer;
 pub(super) mod glm;
 mod golang;
 pub(super) mod harmony;
@@ -22,6 +23,7 @@ pub(super) mod lfm2;
 mod mistral;
 mod nemotron;
 pub(super) mod olmo3;
+mod passthrough;
 mod python_call;
 mod qwen3;
 mod qwen35;
@@ -43,6 +45,7 @@ const FAMILIES: &[Family] = &[
     deepseek::FAMILY,
     functiongemma::FAMILY,
     gemma4::FAMILY,
+    glimmer::FAMILY,
     glm::FAMILY,
     harmony::FAMILY,
     laguna::FAMILY,
@@ -50,6 +53,7 @@ const FAMILIES: &[Family] = &[
     mistral::FAMILY,
     nemotron::FAMILY,
     olmo3::FAMILY,
+    passthrough::FAMILY,
     qwen3::FAMILY,
     qwen3_coder::FAMILY,
     qwen3_vl::FAMILY,

@@ -16,7 +16,7 @@ mod tests;
 mod thinking;
 pub(super) mod tools;
 
-use super::families::harmony;
+use super::families::{glimmer, harmony};
 use super::{Think, Tool, ToolCall, ToolFormat, Traits};
 use channels::{Channels, Said};
 use thinking::{Piece, Thinking};
@@ -75,6 +75,7 @@ impl OutputParser {
                 let harmony = harmony::Harmony::new(prompt_end, tools);
                 Some(Box::new(harmony) as Box<dyn Channels>)
             }
+            Some(ToolFormat::Glimmer) => Some(Box::new(glimmer::Glimmer::new(tools, think)) as _),
             _ => None,
         };
         let tools = match traits.tools {

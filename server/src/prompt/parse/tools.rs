@@ -205,7 +205,7 @@ fn reader(format: ToolFormat, tools: &[Tool]) -> Box<dyn Format> {
         ToolFormat::Olmo3 => Box::new(olmo3::Olmo3),
         ToolFormat::Granite => Box::new(marked::Marked::granite()),
         // Not reached: such answers are taken apart as a whole.
-        ToolFormat::Harmony => Box::new(bare::Bare::new(names())),
+        ToolFormat::Harmony | ToolFormat::Glimmer => Box::new(bare::Bare::new(names())),
         ToolFormat::Functools => Box::new(marked::Marked::functools()),
     }
 }

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients differential registry-check templates fuzz page-check clean
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check clean
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -27,12 +27,20 @@ smoke: build            ## Start the server, ask it, measure it with loadgen, st
 
 URL ?= http://127.0.0.1:11434
 
-clients:                ## Run the client programs of others against a running server (URL=...)
+clients:                ## Run the client libraries and programs of others against a running server (URL=...)
 	python3 -m venv .tools/clients
 	.tools/clients/bin/pip install --quiet --requirement server/tests/clients/requirements.txt
 	npm --prefix server/tests/clients/javascript ci --silent
 	CARGO_TARGET_DIR=.tools/clients/rust $(CARGO) build --quiet --locked --manifest-path server/tests/clients/rust/Cargo.toml
 	.tools/clients/bin/python server/tests/clients/run.py $(URL)
+
+agents:                 ## The same, with agents among the clients, which take 2 GB of disk
+	mkdir -p .tools/agents
+	cp server/tests/clients/agents/package.json server/tests/clients/agents/package-lock.json .tools/agents
+	npm --prefix .tools/agents install --silent
+	python3 -m venv .tools/agents/aider
+	.tools/agents/aider/bin/pip install --quiet --requirement server/tests/clients/agents/requirements.txt
+	$(MAKE) clients URL=$(URL)
 
 OLLAMA ?= http://127.0.0.1:11435
 

@@ -1,13 +1,14 @@
 """Runs every client's script against a running server and prints a table: `python3 run.py URL [NAME...]`.
 
 Expects the built-in models. Needs the packages of requirements.txt beside the interpreter that runs it, those of
-javascript/package-lock.json, and the programs of rust/ in the folder rust/ beside them; `make clients` sets all of it up.
-The exit code is 1 if any behaviour of any client failed.
+javascript/package-lock.json, and the programs of rust/ in the folder rust/ beside them; `make clients` sets all of it up. The
+agents are asked if `make agents` has installed them. The exit code is 1 if any behaviour of any client failed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ def scripts(wanted: list[str]) -> list[tuple[str, list[str]]]:
     """Name and command of each script, all of them unless some are named."""
     found = [(f"{path.stem.removeprefix('check_')} (Python)", [sys.executable, str(path)]) for path in sorted((HERE / "python").glob("check_*.py"))]
     found += [(f"{path.stem.removeprefix('check_')} (JavaScript)", ["node", str(path)]) for path in sorted((HERE / "javascript").glob("check_*.mjs"))]
+    found += [(f"{path.stem.removeprefix('check_')} (agent)", [sys.executable, str(path)]) for path in sorted((HERE / "agents").glob("check_*.py"))]
     programs = Path(sys.prefix, "rust", "debug")
     found += [(f"{path.stem.removeprefix('check_')} (Rust)", [str(programs / path.stem)]) for path in sorted((HERE / "rust" / "src").glob("check_*.rs"))]
     return [(name, command) for name, command in found if not wanted or any(part in name for part in wanted)]
@@ -42,7 +44,8 @@ def run(name: str, command: list[str], url: str) -> Outcome:
     """One client's verdict."""
     outcome = Outcome(name)
     try:
-        done = subprocess.run([*command, url], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+        environment = os.environ | {"PYTHONPATH": str(HERE / "python")}
+        done = subprocess.run([*command, url], capture_output=True, text=True, env=environment, timeout=TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         outcome.failures["script"] = f"did not end within {TIMEOUT_SECONDS} s"
         return outcome
@@ -70,11 +73,13 @@ def main() -> int:
     for name, command in scripts(wanted):
         outcome = run(name, command, url)
         outcomes.append(outcome)
-        print(f"{name:32} {len(outcome.passed):2} passed  {len(outcome.failures):2} failed  {outcome.skipped or ', '.join(outcome.passed)}", flush=True)
+        told = f"skipped: {outcome.skipped}" if outcome.skipped else f"{len(outcome.passed):2} passed  {len(outcome.failures):2} failed  {', '.join(outcome.passed)}"
+        print(f"{name:32} {told}", flush=True)
         for behaviour, failure in outcome.failures.items():
             print(f"    {behaviour}: {' '.join(failure.split())[:300]}", flush=True)
     passed, failed = sum(len(outcome.passed) for outcome in outcomes), sum(len(outcome.failures) for outcome in outcomes)
-    print(f"{len(outcomes)} clients, {passed} behaviours passed, {failed} failed")
+    skipped = sum(bool(outcome.skipped) for outcome in outcomes)
+    print(f"{len(outcomes) - skipped} clients asked, {skipped} skipped; {passed} behaviours passed, {failed} failed")
     return 1 if failed or not passed else 0
 
 

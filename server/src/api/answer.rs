@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Error;
 use super::session::Session;
@@ -68,7 +69,7 @@ pub struct Delta {
 }
 
 /// What of a prompt the context did not hold. Nobody who gets an answer is to believe that all was read.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Cut {
     /// Messages that were left out, the oldest first.
     pub messages: usize,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::answer::Answer;
 use super::answers::{Answers, Wanted};
 use super::conversation::{Conversation, Prompt, TOKENS_PER_IMAGE};
 use super::manner::Manner;
@@ -40,12 +41,7 @@ impl Chat {
     /// # Errors
     /// Whatever is in the way of an answer, but for what only the model's worker can know.
     pub async fn prepare(mut self, app: &App, model: &Arc<Model>) -> Result<Ready, Error> {
-        self.conversation.check(model)?;
-        self.shape.check(&self.conversation.tools)?;
-        self.conversation.tools = self.shape.offered(self.conversation.tools);
-        let options = self.manner.options(model)?;
-        let purpose = self.manner.purpose("chat", &options);
-        let mut session = Session::open(app, model, purpose).await?;
+        let (mut session, options) = self.open(app, model).await?;
         let prompt = self
             .conversation
             .prompt(app, model, &session.lease, self.manner.truncate)
@@ -61,6 +57,28 @@ impl Chat {
             one_call: self.shape.one_call,
             manner: self.manner,
         })
+    }
+}
+
+impl Chat {
+    /// Has the model loaded as an answer would need it, and lets it be.
+    ///
+    /// # Errors
+    /// As for [`Chat::prepare`].
+    pub async fn load(mut self, app: &App, model: &Arc<Model>) -> Result<(), Error> {
+        let (mut session, _) = self.open(app, model).await?;
+        session.request.ended(Outcome::Answered);
+        Ok(())
+    }
+
+    async fn open(&mut self, app: &App, model: &Arc<Model>) -> Result<(Session, Options), Error> {
+        self.conversation.check(model)?;
+        self.shape.check(&self.conversation.tools)?;
+        let tools = std::mem::take(&mut self.conversation.tools);
+        self.conversation.tools = self.shape.offered(tools);
+        let options = self.manner.options(model)?;
+        let purpose = self.manner.purpose("chat", &options);
+        Ok((Session::open(app, model, purpose).await?, options))
     }
 }
 
@@ -83,6 +101,19 @@ impl Ready {
         let tokens = self.session.checked(tokens)?;
         self.session.request.ended(Outcome::Answered);
         Ok(tokens.len() + seen)
+    }
+
+    /// Starts one answer.
+    ///
+    /// # Errors
+    /// Whatever the model's worker refuses.
+    pub async fn answer(self) -> Result<Answer, Error> {
+        let context = self.session.lease.facts().context;
+        let prompt = self.prompt.pieces();
+        let job = self
+            .manner
+            .job(prompt, &self.options, self.constraint, context);
+        Answer::start(self.session, job, Some(self.prompt.parser())).await
     }
 
     /// Starts the answers.

@@ -74,20 +74,33 @@ impl Manner {
         context: u32,
     ) -> Vec<Generate> {
         let job = |choice| {
-            let mut sampling = options.sampling();
-            sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(choice));
-            Generate {
-                prompt: prompt.to_vec(),
-                sampling,
-                stop: options.stop(),
-                max_tokens: options.max_tokens(context),
-                overflow: options.overflow(self.truncate, self.shift),
-                logprobs: self.logprobs,
-                visible: Vec::new(),
-                constraint: constraint.cloned().map(Box::new),
-                logit_bias: self.logit_bias.clone(),
-            }
+            let constraint = constraint.cloned().map(Box::new);
+            let mut job = self.job(prompt.to_vec(), options, constraint, context);
+            job.sampling.seed = job.sampling.seed.map(|seed| seed.wrapping_add(choice));
+            job
         };
         (0..self.choices.max(1)).map(job).collect()
+    }
+
+    /// The job that continues `prompt` once.
+    #[must_use]
+    pub fn job(
+        &self,
+        prompt: Vec<Piece>,
+        options: &Options,
+        constraint: Option<Box<Constraint>>,
+        context: u32,
+    ) -> Generate {
+        Generate {
+            prompt,
+            sampling: options.sampling(),
+            stop: options.stop(),
+            max_tokens: options.max_tokens(context),
+            overflow: options.overflow(self.truncate, self.shift),
+            logprobs: self.logprobs,
+            visible: Vec::new(),
+            constraint,
+            logit_bias: self.logit_bias.clone(),
+        }
     }
 }

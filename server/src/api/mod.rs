@@ -17,12 +17,14 @@ mod cors;
 mod error;
 mod extension;
 mod find;
+mod function;
 mod guard;
 mod identity;
 mod images;
 mod json;
 mod keep_alive;
 mod listen;
+mod logprob;
 mod manner;
 mod media;
 mod native;
@@ -42,6 +44,7 @@ mod sse;
 #[cfg(test)]
 mod testing;
 mod time;
+mod tool_choice;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,11 +1,33 @@
-//! `tool_choice`: whether the model calls functions, and which. Chats write it with a `function` or `allowed_tools` around
-//! what responses write without; both are read here.
+//! `tool_choice` in OpenAI's words, which Ollama's own API lacks and takes here too: whether the model calls functions, and
+//! which. Chats write it with a `function` or `allowed_tools` around what responses write without; both are read.
 
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Schema, Type};
 
-use crate::api::json::Mismatch;
-use crate::api::shape::ToolChoice;
+use super::json::{FromJson, Mismatch};
+use super::openapi::describe;
+use super::shape::ToolChoice;
 use crate::prompt::Tool;
+
+/// The field as typed, to be read with [`choose`].
+#[derive(Debug, Default)]
+pub struct ChoiceField(pub Value);
+
+impl FromJson for ChoiceField {
+    const GO_TYPE: &'static str = "ToolChoice";
+
+    fn schema() -> RefOr<Schema> {
+        describe::either([
+            describe::words(["none", "auto", "required"]),
+            describe::value(Type::Object),
+        ])
+    }
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        Ok(Self(value))
+    }
+}
 
 /// Reads a choice among `tools`, of which it may leave some.
 ///
@@ -27,7 +49,7 @@ pub fn choose(choice: &Value, tools: &mut Vec<Tool>) -> Result<ToolChoice, Misma
         Value::Null => Some(ToolChoice::Auto),
         Value::String(text) => word(text),
         Value::Object(object) => match object.get("type").and_then(Value::as_str) {
-            Some("function") => name(choice).map(|name| ToolChoice::Named(name.to_owned())),
+            Some("function") | None => name(choice).map(|name| ToolChoice::Named(name.to_owned())),
             Some("allowed_tools") => {
                 let allowed = choice.get("allowed_tools").unwrap_or(choice);
                 let listed = allowed.get("tools").and_then(Value::as_array);
@@ -84,7 +106,9 @@ mod tests {
         let chat = json!({"type": "function", "function": {"name": "b"}});
         check(chat.clone(), named.clone(), &["a", "b"]);
         let response = json!({"type": "function", "name": "b"});
-        check(response.clone(), named, &["a", "b"]);
+        check(response.clone(), named.clone(), &["a", "b"]);
+        let untyped = json!({"function": {"name": "b"}});
+        check(untyped, named, &["a", "b"]);
         let allowed = json!({"type": "allowed_tools", "mode": "required", "tools": [response]});
         check(allowed, ToolChoice::Required, &["b"]);
         let allowed = json!({"type": "allowed_tools", "allowed_tools": {"tools": [chat]}});
@@ -99,6 +123,7 @@ mod tests {
             json!({"type": "web_search"}),
             json!({"type": "function"}),
             json!({"type": "allowed_tools"}),
+            json!({}),
         ] {
             let error = choose_of_two(nonsense).unwrap_err();
             assert!(error.starts_with("invalid tool_choice"), "{error}");

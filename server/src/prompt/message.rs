@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// One message of a conversation. An empty string is an absent field.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,8 +38,20 @@ pub struct ToolCall {
     pub arguments: Value,
 }
 
+impl Default for ToolCall {
+    /// A call of nothing with nothing.
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            index: 0,
+            name: String::new(),
+            arguments: Value::Object(Map::new()),
+        }
+    }
+}
+
 /// A function that the model may call.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tool {
     /// The name to call it by.
     pub name: String,

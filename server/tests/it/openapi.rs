@@ -1,7 +1,7 @@
 //! The document at `/openapi.json` and the server say the same.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::server::{Reply, Server};
 
@@ -77,6 +77,84 @@ async fn bodies_are_described_by_the_fields_that_are_read() {
         "string"
     );
     assert_eq!(chat["options"]["type"], "object");
+}
+
+/// Holds what a route says to `body`, whole and as events, to what the document says of it.
+async fn check_replies(server: &Server, path: &str, mut body: Value) {
+    const DOCUMENT: &str = "http://chaski.example/openapi.json";
+    let mut compiler = boon::Compiler::new();
+    compiler
+        .add_resource(DOCUMENT, document(server).await)
+        .unwrap();
+    let mut schemas = boon::Schemas::new();
+    let mut schema_of = |kind: &str| {
+        let (path, kind) = (path.replace('/', "~1"), kind.replace('/', "~1"));
+        let place = format!("paths/{path}/post/responses/200/content/{kind}/schema");
+        let schema = compiler.compile(&format!("{DOCUMENT}#/{place}"), &mut schemas);
+        schema.unwrap_or_else(|error| panic!("{place}: {error:#}"))
+    };
+    let (whole, event) = (
+        schema_of("application/json"),
+        schema_of("text/event-stream"),
+    );
+    let check = |value: &Value, schema| {
+        let held = schemas.validate(value, schema);
+        held.unwrap_or_else(|error| panic!("{path}: {error:#}\n{value:#}"));
+    };
+    // A schema that anything satisfies would prove nothing.
+    assert!(schemas.validate(&json!({}), whole).is_err());
+    assert!(schemas.validate(&json!({}), event).is_err());
+    check(&server.post(path, body.clone()).await.plain_json(), whole);
+    body["stream"] = true.into();
+    let events = server.post(path, body).await.events();
+    let events = events.iter().filter(|(_, data)| *data != "[DONE]");
+    let count = events.inspect(|(_, data)| check(data, event)).count();
+    assert!(count > 2, "{path}: {count}");
+}
+
+#[tokio::test]
+async fn replies_and_events_are_as_described() {
+    let server = &Server::start().await;
+    let question = json!([{"role": "user", "content": "What is the weather in Paris?"}]);
+    let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+    let function = json!({"name": "get_weather", "parameters": parameters});
+    let bodies = [
+        (
+            "/v1/chat/completions",
+            json!({"messages": question, "logprobs": true, "top_logprobs": 2, "stream_options": {"include_usage": true}}),
+        ),
+        (
+            "/v1/chat/completions",
+            json!({"messages": question, "tools": [{"type": "function", "function": function}]}),
+        ),
+        (
+            "/v1/completions",
+            json!({"prompt": "What is the capital of France?", "logprobs": 2}),
+        ),
+        (
+            "/v1/messages",
+            json!({"messages": question, "max_tokens": 40}),
+        ),
+        (
+            "/v1/messages",
+            json!({"messages": question, "max_tokens": 40, "thinking": {"type": "enabled", "budget_tokens": 20},
+            "tools": [{"name": "get_weather", "input_schema": parameters}], "tool_choice": {"type": "any"}}),
+        ),
+        (
+            "/v1/responses",
+            json!({"input": question, "include": ["message.output_text.logprobs"], "top_logprobs": 1}),
+        ),
+        (
+            "/v1/responses",
+            json!({"input": question, "reasoning": {"effort": "low"}, "tool_choice": "required",
+            "tools": [{"type": "function", "name": "get_weather", "parameters": parameters}]}),
+        ),
+    ];
+    for (path, mut body) in bodies {
+        body["model"] = "tiny".into();
+        body["temperature"] = 0.into();
+        check_replies(server, path, body).await;
+    }
 }
 
 #[tokio::test]

@@ -40,6 +40,13 @@ def last_line(context: Any, response: Any) -> Any:
     return json.loads(response.text.strip().split("\n")[-1])
 
 
+@schemathesis.deserializer("text/event-stream")
+def last_event(context: Any, response: Any) -> Any:
+    """What the last event of a stream holds, as the schema describes one."""
+    held = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: {")]
+    return json.loads(held[-1])
+
+
 @schemathesis.check
 def every_line_is_an_object(context: Any, response: Any, case: Any) -> None:
     """No blank lines, and nothing but objects."""

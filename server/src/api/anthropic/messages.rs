@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::reply::{Narrated, Shown};
+use super::reply::{Event, MessageRecord, Narrated, Shown};
 use super::request;
 use crate::api::blocks;
 use crate::api::body::Body;
@@ -14,7 +14,7 @@ use crate::api::chat::Chat;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::api::number::Float;
-use crate::api::openapi::{About, EVENTS};
+use crate::api::openapi::About;
 use crate::api::sse::sse;
 use crate::api::{App, Error};
 use crate::store::Parameters;
@@ -70,7 +70,7 @@ impl FromJson for MessagesRequest {
 pub fn about() -> About {
     About::new("Answer a conversation")
         .takes::<MessagesRequest>()
-        .gives_forms(EVENTS)
+        .gives_or_tells::<MessageRecord<'_>, Event<'_>>()
 }
 
 /// Answers the conversation.

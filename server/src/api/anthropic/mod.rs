@@ -40,31 +40,34 @@ pub struct ErrorBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct ErrorRecord {
+pub struct ErrorRecord {
     #[serde(rename = "type")]
     kind: &'static str,
     message: String,
 }
 
+impl ErrorRecord {
+    fn new(status: StatusCode, message: String) -> Self {
+        let kind = match status {
+            StatusCode::BAD_REQUEST => "invalid_request_error",
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+            _ => "api_error",
+        };
+        Self { kind, message }
+    }
+}
+
 /// A refusal as Anthropic's clients read it.
 #[must_use]
 pub fn error(status: StatusCode, text: &str, request_id: Option<&str>) -> ErrorBody {
-    let kind = match status {
-        StatusCode::BAD_REQUEST => "invalid_request_error",
-        StatusCode::UNAUTHORIZED => "authentication_error",
-        StatusCode::FORBIDDEN => "permission_error",
-        StatusCode::NOT_FOUND => "not_found_error",
-        StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
-        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-        StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
-        _ => "api_error",
-    };
     ErrorBody {
         kind: "error",
-        error: ErrorRecord {
-            kind,
-            message: text.to_owned(),
-        },
+        error: ErrorRecord::new(status, text.to_owned()),
         request_id: request_id.map(|id| format!("req_{id}")),
     }
 }

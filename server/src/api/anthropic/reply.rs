@@ -4,7 +4,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
+use super::ErrorRecord;
 use crate::api::answer::{Cut, Delta, Ending};
 use crate::api::blocks::{Block, Blocks, Change, Growth};
 use crate::api::sse::{Narrator, Sent};
@@ -21,8 +23,9 @@ pub struct Shown {
     stop_sequences: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct MessageRecord<'a> {
+/// The whole message.
+#[derive(Serialize, ToSchema)]
+pub struct MessageRecord<'a> {
     id: &'a str,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -35,14 +38,14 @@ struct MessageRecord<'a> {
 }
 
 /// Why a message ended; nothing while it has not.
-#[derive(Default, Serialize)]
-struct Stop {
+#[derive(Default, Serialize, ToSchema)]
+pub struct Stop {
     stop_reason: Option<&'static str>,
     stop_sequence: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Usage {
+#[derive(Serialize, ToSchema)]
+pub struct Usage {
     /// Of the whole prompt, whether its results were still in the cache or not.
     input_tokens: u32,
     output_tokens: u32,
@@ -52,9 +55,9 @@ struct Usage {
 }
 
 /// An entry of `content`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum BlockRecord {
+pub enum BlockRecord {
     Thinking {
         thinking: String,
         /// Clients expect one and send it back; nothing here is signed.
@@ -71,9 +74,9 @@ enum BlockRecord {
 }
 
 /// An event of a stream.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Event<'a> {
+pub enum Event<'a> {
     MessageStart {
         message: MessageRecord<'a>,
     },
@@ -93,12 +96,17 @@ enum Event<'a> {
         usage: Usage,
     },
     MessageStop,
+    /// Nothing has happened for a while.
     Ping,
+    /// Why there will be no more.
+    Error {
+        error: ErrorRecord,
+    },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "type")]
-enum DeltaRecord {
+pub enum DeltaRecord {
     #[serde(rename = "thinking_delta")]
     Thinking { thinking: String },
     #[serde(rename = "text_delta")]
@@ -214,6 +222,7 @@ impl Event<'_> {
             Self::MessageDelta { .. } => "message_delta",
             Self::MessageStop => "message_stop",
             Self::Ping => "ping",
+            Self::Error { .. } => "error",
         };
         Sent::named(name, self)
     }
@@ -307,8 +316,8 @@ impl Narrator for Narrated {
     }
 
     fn failure(&mut self, error: &Error) -> Vec<Sent> {
-        let body = super::error(error.status(), &error.to_string(), None);
-        vec![Sent::named("error", &body)]
+        let error = ErrorRecord::new(error.status(), error.to_string());
+        vec![Event::Error { error }.sent()]
     }
 
     fn silence(&mut self) -> Vec<Sent> {

@@ -11,17 +11,18 @@ use utoipa::ToSchema;
 
 use super::common::Common;
 use super::message::{MessageField, ToolCallRecord, ToolField};
-use super::record::{DebugInfo, LogprobRecord, Metrics, done_reason, logprobs};
-use crate::api::answer::{Answer, Delta, Ending};
+use super::record::{DebugInfo, Metrics, done_reason, logprobs};
+use crate::api::answer::{Delta, Ending};
+use crate::api::chat::Chat;
 use crate::api::conversation::Conversation;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::logprob::LogprobRecord;
 use crate::api::openapi::{About, NDJSON};
 use crate::api::reply::{self, Dialect};
-use crate::api::session::Session;
 use crate::api::shape::{Shape, ToolChoice};
+use crate::api::tool_choice::{ChoiceField, choose};
 use crate::api::{App, Error, time};
-use crate::metrics::Outcome;
 use crate::prompt::{Message, Tool};
 
 /// The body.
@@ -72,11 +73,14 @@ impl FromJson for ChatRequest {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
         let messages: Vec<MessageField> = fields.take("messages")?;
         let tools: Vec<ToolField> = fields.take("tools")?;
+        let mut tools = tools.into_iter().map(|field| field.0).collect();
+        let ChoiceField(choice) = fields.take("tool_choice")?;
+        let tool_choice = choose(&choice, &mut tools)?;
         Ok(Self {
             common: Common::take(&mut fields)?,
             messages: messages.into_iter().map(|field| field.0).collect(),
-            tools: tools.into_iter().map(|field| field.0).collect(),
-            tool_choice: fields.take("tool_choice")?,
+            tools,
+            tool_choice,
         })
     }
 }
@@ -106,39 +110,30 @@ pub async fn chat(
         return Ok(reply::json(StatusCode::OK, &shown.nothing("unload")));
     }
     let is_empty = request.messages.is_empty();
-    let shape = Shape {
-        format: common.format()?,
-        tool_choice: request.tool_choice,
-        one_call: false,
+    let chat = Chat {
+        conversation: Conversation {
+            typed_model: common.model.clone(),
+            messages: request.messages,
+            tools: request.tools,
+            think: common.think.0,
+        },
+        shape: Shape {
+            format: common.format()?,
+            tool_choice: request.tool_choice,
+            one_call: false,
+        },
+        manner: common.manner()?,
     };
-    shape.check(&request.tools)?;
-    let mut conversation = Conversation {
-        typed_model: common.model.clone(),
-        messages: request.messages,
-        tools: shape.offered(request.tools),
-        think: common.think.0,
-    };
-    conversation.check(&model)?;
-    let options = common.options(&model)?;
-    let mut session = Session::open(&app, &model, common.purpose("chat", &options)).await?;
     if is_empty {
-        session.request.ended(Outcome::Answered);
+        chat.load(&app, &model).await?;
         return Ok(reply::json(StatusCode::OK, &shown.nothing("load")));
     }
-
-    let prompt = conversation.prompt(&app, &model, &session.lease, common.truncate);
-    let prompt = prompt.await;
-    let prompt = session.checked(prompt)?;
+    let ready = chat.prepare(&app, &model).await?;
     if common.is_debug {
-        session.request.ended(Outcome::Answered);
-        return Ok(reply::json(StatusCode::OK, &shown.prompt(prompt.shown())));
+        let prompt = shown.prompt(ready.into_prompt());
+        return Ok(reply::json(StatusCode::OK, &prompt));
     }
-    let parser = prompt.parser();
-    let constraint = session.checked(prompt.constraint(&shape))?;
-    session.left_out = prompt.left_out;
-    let job = common.job(prompt.pieces(), constraint, &options, &session);
-    let job = session.checked(job)?;
-    let answer = Answer::start(session, job, Some(parser)).await?;
+    let answer = ready.answer().await?;
     Ok(if common.is_streaming() {
         reply::stream(answer, shown)
     } else {

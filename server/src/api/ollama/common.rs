@@ -7,14 +7,9 @@ use super::think::ThinkField;
 use crate::api::Error;
 use crate::api::json::{Fields, Mismatch};
 use crate::api::keep_alive::KeepAliveField;
-use crate::api::options::Options;
-use crate::api::session::{Purpose, Session};
+use crate::api::manner::{MAX_TOP_LOGPROBS, Manner};
 use crate::api::shape::Format;
-use crate::inference::generate::{Constraint, Generate, Piece};
-use crate::store::Model;
-
-/// Most alternatives to a token that can be asked for.
-const MAX_TOP_LOGPROBS: u8 = 20;
+use crate::store::Parameters;
 
 /// See the module.
 #[derive(Default)]
@@ -25,8 +20,7 @@ pub struct Common {
     pub keep_alive: KeepAliveField,
     /// Whether the model is to think.
     pub think: ThinkField,
-    /// Whether a conversation that is too long is to be cut.
-    pub truncate: bool,
+    truncate: bool,
     /// Whether to show the prompt instead of answering it.
     pub is_debug: bool,
     stream: bool,
@@ -90,45 +84,19 @@ impl Common {
         format::read(&self.format, &self.grammar)
     }
 
-    /// The options that hold for this request.
+    /// How the answer is to be written.
     ///
     /// # Errors
-    /// For options of the wrong type.
-    pub fn options(&self, model: &Model) -> Result<Options, Error> {
-        Options::new(&model.parameters, &self.options)
-    }
-
-    /// What the model is loaded for.
-    #[must_use]
-    pub fn purpose(&self, operation: &'static str, options: &Options) -> Purpose {
-        Purpose {
-            operation,
-            options: options.load(),
+    /// For options of the wrong type, and those of [`Common::logprobs`].
+    pub fn manner(&self) -> Result<Manner, Error> {
+        let parameters = Parameters::from_json(&self.options);
+        Ok(Manner {
+            parameters: parameters.map_err(|error| Error::BadOption(error.to_string()))?,
             keep_alive: self.keep_alive.0,
-        }
-    }
-
-    /// The job that continues `prompt` within `constraint`.
-    ///
-    /// # Errors
-    /// See [`Common::logprobs`].
-    pub fn job(
-        &self,
-        prompt: Vec<Piece>,
-        constraint: Option<Box<Constraint>>,
-        options: &Options,
-        session: &Session,
-    ) -> Result<Generate, Error> {
-        Ok(Generate {
-            prompt,
-            sampling: options.sampling(),
-            stop: options.stop(),
-            max_tokens: options.max_tokens(session.lease.facts().context),
-            overflow: options.overflow(self.truncate, self.shift),
+            truncate: self.truncate,
+            shift: self.shift,
             logprobs: self.logprobs()?,
-            visible: Vec::new(),
-            constraint,
-            logit_bias: Vec::new(),
+            ..Manner::default()
         })
     }
 }

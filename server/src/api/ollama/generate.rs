@@ -11,12 +11,13 @@ use utoipa::ToSchema;
 
 use super::common::Common;
 use super::message::{ImageField, ToolCallRecord};
-use super::record::{DebugInfo, LogprobRecord, Metrics, done_reason, logprobs};
+use super::record::{DebugInfo, Metrics, done_reason, logprobs};
 use crate::api::answer::{Answer, Delta, Ending};
 use crate::api::continuation::Continuation;
 use crate::api::find::Refusals;
 use crate::api::images::Images;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
+use crate::api::logprob::LogprobRecord;
 use crate::api::openapi::{About, NDJSON};
 use crate::api::reply::{self, Dialect};
 use crate::api::session::Session;
@@ -128,8 +129,9 @@ pub async fn generate(
         ..Shape::default()
     };
     shape.check(&[])?;
-    let options = common.options(&model)?;
-    let purpose = common.purpose("generate", &options);
+    let manner = common.manner()?;
+    let options = manner.options(&model)?;
+    let purpose = manner.purpose("generate", &options);
     let mut session = Session::open(&app, &model, purpose).await?;
     if continuation.prompt.is_empty() {
         session.request.ended(Outcome::Answered);
@@ -161,8 +163,8 @@ pub async fn generate(
     if !request.context.is_empty() {
         prompt.insert(0, Piece::Tokens(request.context));
     }
-    let job = common.job(prompt, constraint, &options, &session);
-    let job = session.checked(job)?;
+    let context = session.lease.facts().context;
+    let job = manner.job(prompt, &options, constraint, context);
     let answer = Answer::start(session, job, parser).await?;
     Ok(if common.is_streaming() {
         reply::stream(answer, shown)

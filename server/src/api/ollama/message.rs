@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::api::function::FunctionField;
 use crate::api::images;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::prompt::{Message, Tool, ToolCall};
@@ -19,10 +20,10 @@ pub struct MessageField(pub Message);
 pub struct ImageField(pub Arc<[u8]>);
 
 /// An entry of `tools` in a request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ToolField(pub Tool);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct ToolCallField(ToolCall);
 
 #[derive(Debug, Default)]
@@ -30,13 +31,6 @@ struct CalledFunction {
     index: i64,
     name: String,
     arguments: Map<String, Value>,
-}
-
-#[derive(Debug, Default)]
-struct OfferedFunction {
-    name: String,
-    description: String,
-    parameters: Value,
 }
 
 /// An entry of `tool_calls` in a reply.
@@ -97,17 +91,6 @@ impl FromJson for ToolCallField {
     }
 }
 
-impl Default for ToolCallField {
-    fn default() -> Self {
-        Self(ToolCall {
-            id: String::new(),
-            index: 0,
-            name: String::new(),
-            arguments: Value::Object(Map::new()),
-        })
-    }
-}
-
 impl FromJson for CalledFunction {
     const GO_TYPE: &'static str = "ToolCallFunction";
 
@@ -126,36 +109,8 @@ impl FromJson for ToolField {
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
-        let function: OfferedFunction = fields.take("function")?;
-        Ok(Self(Tool {
-            name: function.name,
-            description: function.description,
-            parameters: function.parameters,
-        }))
-    }
-}
-
-impl Default for ToolField {
-    fn default() -> Self {
-        Self(Tool {
-            name: String::new(),
-            description: String::new(),
-            parameters: Value::Null,
-        })
-    }
-}
-
-impl FromJson for OfferedFunction {
-    const GO_TYPE: &'static str = "ToolFunction";
-
-    fn from_json(value: Value) -> Result<Self, Mismatch> {
-        let mut fields = Fields::of(Self::GO_TYPE, value)?;
-        let parameters: Option<Map<String, Value>> = fields.take("parameters")?;
-        Ok(Self {
-            name: fields.take("name")?,
-            description: fields.take("description")?,
-            parameters: parameters.map_or(Value::Null, Value::Object),
-        })
+        let FunctionField(tool) = fields.take("function")?;
+        Ok(Self(tool))
     }
 }
 

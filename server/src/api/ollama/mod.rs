@@ -30,7 +30,6 @@ mod show;
 mod status;
 mod tags;
 mod think;
-mod tool_choice;
 mod transfer;
 mod version;
 

@@ -4,8 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::answer::{Cut, Ending};
+use crate::api::logprob::LogprobRecord;
 use crate::api::time::nanoseconds;
-use crate::inference::generate::{Finish, Logprob, TokenLogprob};
+use crate::inference::generate::{Finish, TokenLogprob};
 
 /// How a generation ended and what it took. Times in nanoseconds.
 #[derive(Serialize, ToSchema)]
@@ -18,31 +19,7 @@ pub struct Metrics {
     eval_duration: u64,
     /// Ours: only there if something was cut.
     #[serde(skip_serializing_if = "Option::is_none")]
-    prompt_truncated: Option<CutRecord>,
-}
-
-/// What of a prompt was not read.
-#[derive(Serialize, ToSchema)]
-struct CutRecord {
-    messages: usize,
-    tokens: u32,
-}
-
-/// An entry of `logprobs`.
-#[derive(Serialize, ToSchema)]
-pub struct LogprobRecord {
-    #[serde(flatten)]
-    chosen: TokenRecord,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    top_logprobs: Vec<TokenRecord>,
-}
-
-#[derive(Serialize, ToSchema)]
-struct TokenRecord {
-    /// Bytes that are no whole character are shown as U+FFFD here and as they are in `bytes`.
-    token: String,
-    logprob: f32,
-    bytes: Vec<u8>,
+    prompt_truncated: Option<Cut>,
 }
 
 /// What `_debug_render_only` asks for.
@@ -63,36 +40,17 @@ impl From<&Ending> for Metrics {
             prompt_eval_duration: at_least_one(usage.prefill_ns),
             eval_count: usage.generated_tokens,
             eval_duration: at_least_one(usage.decode_ns),
-            prompt_truncated: (ending.cut != Cut::default()).then_some(CutRecord {
-                messages: ending.cut.messages,
-                tokens: ending.cut.tokens,
-            }),
-        }
-    }
-}
-
-impl From<TokenLogprob> for LogprobRecord {
-    fn from(logprob: TokenLogprob) -> Self {
-        Self {
-            chosen: logprob.chosen.into(),
-            top_logprobs: logprob.top.into_iter().map(TokenRecord::from).collect(),
-        }
-    }
-}
-
-impl From<Logprob> for TokenRecord {
-    fn from(logprob: Logprob) -> Self {
-        Self {
-            token: String::from_utf8_lossy(&logprob.bytes).into_owned(),
-            logprob: logprob.logprob,
-            bytes: logprob.bytes,
+            prompt_truncated: ending.cut.if_any(),
         }
     }
 }
 
 /// `logprobs` of a reply.
 pub fn logprobs(logprobs: Vec<TokenLogprob>) -> Vec<LogprobRecord> {
-    logprobs.into_iter().map(LogprobRecord::from).collect()
+    logprobs
+        .into_iter()
+        .map(|logprob| LogprobRecord::from(logprob).without_empty_list())
+        .collect()
 }
 
 /// `done_reason`.

@@ -6,20 +6,20 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::chat_reply::{self, Shown};
+use super::chat_reply::{self, ChatCompletion, ChatEvent, Shown};
 use super::effort;
 use super::message::{MessageField, Messages};
 use super::settings::{self, Defaults};
-use super::tool_choice::choose;
 use super::tools::ToolField;
 use crate::api::body::Body;
 use crate::api::chat::Chat;
 use crate::api::conversation::{Conversation, lacks};
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
-use crate::api::openapi::{About, EVENTS};
+use crate::api::openapi::About;
 use crate::api::shape::{Format, Shape};
 use crate::api::sse::sse;
+use crate::api::tool_choice::{ChoiceField, choose};
 use crate::api::{App, Error};
 use crate::prompt::{Think, Tool};
 
@@ -52,7 +52,8 @@ impl FromJson for ChatRequest {
         let tools: Vec<ToolField> = fields.take("tools")?;
         let ResponseFormat(format) = fields.take("response_format")?;
         let mut tools: Vec<Tool> = tools.into_iter().filter_map(|tool| tool.0).collect();
-        let tool_choice = choose(&fields.take("tool_choice")?, &mut tools)?;
+        let ChoiceField(choice) = fields.take("tool_choice")?;
+        let tool_choice = choose(&choice, &mut tools)?;
         let parallel_tool_calls: Option<bool> = fields.take("parallel_tool_calls")?;
         let think = think(&mut fields)?;
         let mut manner = settings::take(
@@ -124,7 +125,7 @@ impl FromJson for ResponseFormat {
 pub fn about() -> About {
     About::new("Answer a conversation")
         .takes::<ChatRequest>()
-        .gives_forms(EVENTS)
+        .gives_or_tells::<ChatCompletion<'_>, ChatEvent<'_>>()
 }
 
 /// Answers the conversation.

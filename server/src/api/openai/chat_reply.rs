@@ -2,11 +2,14 @@
 
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::record::{self, FINGERPRINT, LogprobRecord, Usage, finish_reason};
+use super::ErrorBody;
+use super::record::{self, FINGERPRINT, Usage, finish_reason};
 use super::tools::ToolCallRecord;
 use crate::api::answer::{Delta, Ending};
 use crate::api::answers::Whole;
+use crate::api::logprob::LogprobRecord;
 use crate::api::sse::{Narrator, Sent};
 use crate::api::{Error, identity};
 
@@ -19,8 +22,9 @@ pub struct Shown {
     choices: usize,
 }
 
-#[derive(Serialize)]
-struct ChatCompletion<'a> {
+/// The whole reply.
+#[derive(Serialize, ToSchema)]
+pub struct ChatCompletion<'a> {
     id: &'a str,
     object: &'static str,
     created: u64,
@@ -32,7 +36,7 @@ struct ChatCompletion<'a> {
     debug_info: Option<DebugInfo>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Choice {
     index: usize,
     message: MessageRecord,
@@ -41,7 +45,7 @@ struct Choice {
     logprobs: Option<Logprobs>,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 struct MessageRecord {
     role: &'static str,
     content: String,
@@ -51,19 +55,30 @@ struct MessageRecord {
     tool_calls: Vec<ToolCallRecord>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Logprobs {
     content: Vec<LogprobRecord>,
 }
 
 /// What `_debug_render_only` asks for.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DebugInfo {
     rendered_template: String,
 }
 
-#[derive(Serialize)]
-struct Chunk<'a> {
+/// What an event of a stream holds.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ChatEvent<'a> {
+    /// A part of the reply.
+    Part(Chunk<'a>),
+    /// Why there will be no more.
+    Failure(ErrorBody),
+}
+
+/// A part of the reply.
+#[derive(Serialize, ToSchema)]
+pub struct Chunk<'a> {
     id: &'a str,
     object: &'static str,
     created: u64,
@@ -74,7 +89,7 @@ struct Chunk<'a> {
     usage: Option<Usage>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ChunkChoice {
     index: usize,
     delta: DeltaRecord,
@@ -83,7 +98,7 @@ struct ChunkChoice {
     logprobs: Option<Logprobs>,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 struct DeltaRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
@@ -142,7 +157,7 @@ impl Shown {
     }
 
     fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> Sent {
-        Sent::data(&Chunk {
+        Sent::data(&ChatEvent::Part(Chunk {
             id: &self.id,
             object: "chat.completion.chunk",
             created: self.created,
@@ -150,7 +165,7 @@ impl Shown {
             system_fingerprint: FINGERPRINT,
             choices,
             usage,
-        })
+        }))
     }
 }
 
@@ -279,7 +294,8 @@ impl Narrator for Narrated {
     }
 
     fn failure(&mut self, error: &Error) -> Vec<Sent> {
-        vec![record::failure(error), Sent::word("[DONE]")]
+        let failure = ChatEvent::Failure(record::failure(error));
+        vec![Sent::data(&failure), Sent::word("[DONE]")]
     }
 }
 

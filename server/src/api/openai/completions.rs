@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::completions_reply::{Narrated, Shown};
+use super::completions_reply::{Completion, CompletionEvent, Narrated, Shown};
 use super::effort;
 use super::settings::{self, Defaults};
 use crate::api::answers::{Answers, MAX_ANSWERS, Wanted};
@@ -17,7 +17,7 @@ use crate::api::continuation::Continuation;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::api::manner::Manner;
-use crate::api::openapi::{About, EVENTS};
+use crate::api::openapi::About;
 use crate::api::session::Session;
 use crate::api::sse::sse;
 use crate::api::{App, Error};
@@ -160,7 +160,7 @@ impl CompletionRequest {
 pub fn about() -> About {
     About::new("Continue prompts")
         .takes::<CompletionRequest>()
-        .gives_forms(EVENTS)
+        .gives_or_tells::<Completion<'_>, CompletionEvent<'_>>()
 }
 
 /// Continues the prompts.

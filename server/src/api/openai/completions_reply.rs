@@ -3,7 +3,9 @@
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
+use super::ErrorBody;
 use super::record::{self, FINGERPRINT, Usage, finish_reason};
 use crate::api::answer::{Delta, Ending};
 use crate::api::answers::Whole;
@@ -22,30 +24,41 @@ pub struct Shown {
     choices: usize,
 }
 
-#[derive(Serialize)]
-struct Completion<'a> {
+/// What an event of a stream holds.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum CompletionEvent<'a> {
+    /// A part of the reply.
+    Part(Completion<'a>),
+    /// Why there will be no more.
+    Failure(ErrorBody),
+}
+
+/// The whole reply, or a part of it.
+#[derive(Serialize, ToSchema)]
+pub struct Completion<'a> {
     id: &'a str,
     object: &'static str,
     created: u64,
     model: &'a str,
     system_fingerprint: &'static str,
-    choices: Vec<Choice>,
+    choices: Vec<TextChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
 }
 
-#[derive(Serialize)]
-struct Choice {
+#[derive(Serialize, ToSchema)]
+struct TextChoice {
     text: String,
     index: usize,
     finish_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<Logprobs>,
+    logprobs: Option<TextLogprobs>,
 }
 
 /// One entry per token in each list.
-#[derive(Debug, Default, PartialEq, Serialize)]
-struct Logprobs {
+#[derive(Debug, Default, PartialEq, Serialize, ToSchema)]
+struct TextLogprobs {
     tokens: Vec<String>,
     token_logprobs: Vec<f32>,
     top_logprobs: Vec<Map<String, Value>>,
@@ -78,7 +91,7 @@ impl Shown {
         let mut usage = Usage::default();
         let choices = answers.into_iter().enumerate().map(|(index, answer)| {
             usage.add(&answer.ending, index % self.choices == 0);
-            Choice {
+            TextChoice {
                 text: format!("{}{}", self.echoes[index], answer.said.content),
                 index,
                 finish_reason: Some(finish_reason(answer.ending.finish, false)),
@@ -89,7 +102,7 @@ impl Shown {
         record::json(&self.completion(choices, Some(usage)))
     }
 
-    fn completion(&self, choices: Vec<Choice>, usage: Option<Usage>) -> Completion<'_> {
+    fn completion(&self, choices: Vec<TextChoice>, usage: Option<Usage>) -> Completion<'_> {
         Completion {
             id: &self.id,
             object: "text_completion",
@@ -104,11 +117,11 @@ impl Shown {
 
 impl Offset {
     /// The log probabilities of the next tokens; none if none were asked for.
-    fn logprobs(&mut self, tokens: Vec<TokenLogprob>) -> Option<Logprobs> {
+    fn logprobs(&mut self, tokens: Vec<TokenLogprob>) -> Option<TextLogprobs> {
         if tokens.is_empty() {
             return None;
         }
-        let mut told = Logprobs::default();
+        let mut told = TextLogprobs::default();
         for token in tokens {
             told.text_offset.push(self.characters);
             self.advance(&token.chosen.bytes);
@@ -186,13 +199,15 @@ impl Narrated {
     }
 
     fn chunk(&mut self, index: usize, delta: Delta, finish_reason: Option<&'static str>) -> Sent {
-        let choice = Choice {
+        let choice = TextChoice {
             text: delta.content,
             index,
             finish_reason,
             logprobs: self.offsets[index].logprobs(delta.logprobs),
         };
-        Sent::data(&self.shown.completion(vec![choice], None))
+        Sent::data(&CompletionEvent::Part(
+            self.shown.completion(vec![choice], None),
+        ))
     }
 }
 
@@ -230,14 +245,15 @@ impl Narrator for Narrated {
         let mut sent = Vec::new();
         if self.include_usage {
             let usage = self.shown.completion(Vec::new(), Some(self.usage));
-            sent.push(Sent::data(&usage));
+            sent.push(Sent::data(&CompletionEvent::Part(usage)));
         }
         sent.push(Sent::word("[DONE]"));
         sent
     }
 
     fn failure(&mut self, error: &Error) -> Vec<Sent> {
-        vec![record::failure(error), Sent::word("[DONE]")]
+        let failure = CompletionEvent::Failure(record::failure(error));
+        vec![Sent::data(&failure), Sent::word("[DONE]")]
     }
 }
 

@@ -1,7 +1,7 @@
 //! OpenAI's API: what its clients send and read, on the models that are here.
 //!
-//! One endpoint per file, how it answers in another beside it. What several need is in [`settings`], [`effort`] and
-//! [`tool_choice`] (fields of requests), [`message`] and [`tools`] (conversations), and [`record`] (fields of replies).
+//! One endpoint per file, how it answers in another beside it. What several need is in [`settings`] and [`effort`]
+//! (fields of requests), [`message`] and [`tools`] (conversations), and [`record`] (fields of replies).
 //!
 //! Unknown fields are passed over, known ones are kept or refused: none is silently dropped but those that say nothing
 //! about the answer.
@@ -17,7 +17,6 @@ mod models;
 mod record;
 mod responses;
 mod settings;
-mod tool_choice;
 mod tools;
 mod transcriptions;
 

@@ -5,11 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::ErrorBody;
 use crate::api::Error;
 use crate::api::answer::{Cut, Ending};
-use crate::api::sse::Sent;
-use crate::inference::generate::{Finish, Logprob, TokenLogprob};
+use crate::inference::generate::Finish;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -17,7 +18,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub const FINGERPRINT: &str = "fp_ollama";
 
 /// What a reply took, in tokens.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct Usage {
     prompt_tokens: u32,
     completion_tokens: u32,
@@ -31,31 +32,15 @@ pub struct Usage {
     prompt_truncated: Option<Cut>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 struct PromptDetails {
     /// Tokens whose results were still in the cache.
     cached_tokens: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 struct CompletionDetails {
     reasoning_tokens: u32,
-}
-
-/// A token and its alternatives.
-#[derive(Debug, Serialize)]
-pub struct LogprobRecord {
-    #[serde(flatten)]
-    chosen: TokenRecord,
-    top_logprobs: Vec<TokenRecord>,
-}
-
-#[derive(Debug, Serialize)]
-struct TokenRecord {
-    /// Bytes that are no whole character are shown as U+FFFD here and as they are in `bytes`.
-    token: String,
-    logprob: f32,
-    bytes: Vec<u8>,
 }
 
 impl Usage {
@@ -78,25 +63,6 @@ impl Usage {
             details.reasoning_tokens += ending.thinking_tokens;
         }
         self.total_tokens = self.prompt_tokens + self.completion_tokens;
-    }
-}
-
-impl From<TokenLogprob> for LogprobRecord {
-    fn from(logprob: TokenLogprob) -> Self {
-        Self {
-            chosen: logprob.chosen.into(),
-            top_logprobs: logprob.top.into_iter().map(TokenRecord::from).collect(),
-        }
-    }
-}
-
-impl From<Logprob> for TokenRecord {
-    fn from(logprob: Logprob) -> Self {
-        Self {
-            token: String::from_utf8_lossy(&logprob.bytes).into_owned(),
-            logprob: logprob.logprob,
-            bytes: logprob.bytes,
-        }
     }
 }
 
@@ -127,6 +93,6 @@ pub fn json(value: &impl Serialize) -> Response {
 }
 
 /// A failure in a stream.
-pub fn failure(error: &Error) -> Sent {
-    Sent::data(&super::error(error.status(), &error.refusal()))
+pub fn failure(error: &Error) -> ErrorBody {
+    super::error(error.status(), &error.refusal())
 }

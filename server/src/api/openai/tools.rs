@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
+use crate::api::function::FunctionField;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::prompt::{Tool, ToolCall};
 
@@ -10,16 +12,12 @@ use crate::prompt::{Tool, ToolCall};
 #[derive(Debug, Default)]
 pub struct ToolField(pub Option<Tool>);
 
-/// A function, as `tools` of a chat hold it in `function` and those of `/v1/responses` on their own.
-#[derive(Debug)]
-pub struct FunctionField(pub Tool);
-
 /// An entry of `tool_calls` in a request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ToolCallField(pub ToolCall);
 
 /// An entry of `tool_calls` in a reply.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ToolCallRecord {
     id: String,
     index: usize,
@@ -28,7 +26,7 @@ pub struct ToolCallRecord {
     function: CalledRecord,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct CalledRecord {
     name: String,
     /// A text that holds a JSON object.
@@ -42,41 +40,6 @@ impl FromJson for ToolField {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
         let function: Option<FunctionField> = fields.take("function")?;
         Ok(Self(function.map(|function| function.0)))
-    }
-}
-
-impl Default for FunctionField {
-    fn default() -> Self {
-        Self(Tool {
-            name: String::new(),
-            description: String::new(),
-            parameters: Value::Null,
-        })
-    }
-}
-
-impl FromJson for FunctionField {
-    const GO_TYPE: &'static str = "ToolFunction";
-
-    fn from_json(value: Value) -> Result<Self, Mismatch> {
-        let mut fields = Fields::of(Self::GO_TYPE, value)?;
-        let parameters: Option<Map<String, Value>> = fields.take("parameters")?;
-        Ok(Self(Tool {
-            name: fields.take("name")?,
-            description: fields.take("description")?,
-            parameters: parameters.map_or(Value::Null, Value::Object),
-        }))
-    }
-}
-
-impl Default for ToolCallField {
-    fn default() -> Self {
-        Self(ToolCall {
-            id: String::new(),
-            index: 0,
-            name: String::new(),
-            arguments: Value::Object(Map::new()),
-        })
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{Schema, Type};
+use utoipa::openapi::schema::Schema;
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, OpenApi, Paths, RefOr, Required, ResponseBuilder,
 };
@@ -26,7 +26,7 @@ const JSON: &str = "application/json";
 /// One JSON object a line.
 pub const NDJSON: &str = "application/x-ndjson";
 /// Server-sent events.
-pub const EVENTS: &str = "text/event-stream";
+const EVENTS: &str = "text/event-stream";
 /// Texts for people and scrapers.
 pub const TEXT: &str = "text/plain";
 /// The bytes of a file.
@@ -106,18 +106,18 @@ impl About {
         self.answers::<T>("200", "Done, or under way", &[JSON, stream])
     }
 
-    /// It answers with JSON of many forms, or with a stream of events if the body asks for it.
+    /// It answers with a JSON object, or with server-sent events if the body asks for them, each of which holds an `E`.
     #[must_use]
-    pub fn gives_forms(self, stream: &'static str) -> Self {
-        let object = || ContentBuilder::new().schema(Some(describe::value(Type::Object)));
+    pub fn gives_or_tells<T: ToSchema, E: ToSchema>(mut self) -> Self {
+        let content = |schema| ContentBuilder::new().schema(Some(schema)).build();
         let response = ResponseBuilder::new()
-            .description("Done, or under way")
-            .content(JSON, object().build())
-            .content(stream, ContentBuilder::new().build());
-        Self {
-            operation: self.operation.response("200", response),
-            ..self
-        }
+            .description("Done, or told as it comes: the schema is that of one event's data")
+            .content(JSON, content(T::schema()))
+            .content(EVENTS, content(E::schema()));
+        self.operation = self.operation.response("200", response);
+        T::schemas(&mut self.schemas);
+        E::schemas(&mut self.schemas);
+        self
     }
 
     /// It answers with something else than JSON.

@@ -15,8 +15,8 @@ use axum::response::Response;
 use serde_json::{Map, Value};
 
 use self::input::{Input, conversation};
-use self::narrate::Narrated;
-use self::record::Shown;
+use self::narrate::{Narrated, ResponseEvent};
+use self::record::{ResponseRecord, Shown};
 use self::tools::Offered;
 use super::settings::{self, Defaults};
 use super::{effort, record as shared};
@@ -27,7 +27,7 @@ use crate::api::conversation::Conversation;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::api::number::Float;
-use crate::api::openapi::{About, EVENTS};
+use crate::api::openapi::About;
 use crate::api::shape::{Format, Shape};
 use crate::api::sse::sse;
 use crate::api::{App, Error};
@@ -178,7 +178,7 @@ fn format(value: Value) -> Result<Format, Mismatch> {
 pub fn about() -> About {
     About::new("Answer a conversation, telling every step")
         .takes::<ResponsesRequest>()
-        .gives_forms(EVENTS)
+        .gives_or_tells::<ResponseRecord, ResponseEvent>()
 }
 
 /// Answers the conversation.

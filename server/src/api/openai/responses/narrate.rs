@@ -2,13 +2,16 @@
 //! `response.completed`, `response.incomplete` or `response.failed`.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::super::tools::arguments_text;
-use super::record::{ItemRecord, PartRecord, Shown, Status, SummaryRecord, logprobs_of};
+use super::record::{
+    ItemRecord, PartRecord, ResponseRecord, Shown, Status, SummaryRecord, logprobs_of,
+};
 use crate::api::Error;
 use crate::api::answer::{Delta, Ending};
 use crate::api::blocks::{Block, Blocks, Change, Growth};
+use crate::api::logprob::LogprobRecord;
 use crate::api::sse::{Narrator, Sent};
 
 /// The response so far.
@@ -22,14 +25,117 @@ pub struct Narrated {
     next_number: u64,
 }
 
-/// An event: its name, its number and what it is about.
-#[derive(Serialize)]
-struct Event<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    sequence_number: u64,
+/// An event.
+#[derive(Serialize, ToSchema)]
+pub struct ResponseEvent {
     #[serde(flatten)]
-    about: Value,
+    step: Step,
+    sequence_number: u64,
+}
+
+/// What happens in an event; its name is the event's.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "type")]
+enum Step {
+    #[serde(rename = "response.created")]
+    Created { response: Box<ResponseRecord> },
+    #[serde(rename = "response.in_progress")]
+    InProgress { response: Box<ResponseRecord> },
+    #[serde(rename = "response.completed")]
+    Completed { response: Box<ResponseRecord> },
+    #[serde(rename = "response.incomplete")]
+    Incomplete { response: Box<ResponseRecord> },
+    #[serde(rename = "response.failed")]
+    Failed { response: Box<ResponseRecord> },
+    #[serde(rename = "response.output_item.added")]
+    ItemAdded {
+        output_index: usize,
+        item: ItemRecord,
+    },
+    #[serde(rename = "response.output_item.done")]
+    ItemDone {
+        output_index: usize,
+        item: ItemRecord,
+    },
+    #[serde(rename = "response.reasoning_summary_part.added")]
+    SummaryPartAdded {
+        #[serde(flatten)]
+        place: SummaryPlace,
+        part: SummaryRecord,
+    },
+    #[serde(rename = "response.reasoning_summary_part.done")]
+    SummaryPartDone {
+        #[serde(flatten)]
+        place: SummaryPlace,
+        part: SummaryRecord,
+    },
+    #[serde(rename = "response.reasoning_summary_text.delta")]
+    SummaryTextDelta {
+        #[serde(flatten)]
+        place: SummaryPlace,
+        delta: String,
+    },
+    #[serde(rename = "response.reasoning_summary_text.done")]
+    SummaryTextDone {
+        #[serde(flatten)]
+        place: SummaryPlace,
+        text: String,
+    },
+    #[serde(rename = "response.content_part.added")]
+    ContentPartAdded {
+        #[serde(flatten)]
+        place: ContentPlace,
+        part: PartRecord,
+    },
+    #[serde(rename = "response.content_part.done")]
+    ContentPartDone {
+        #[serde(flatten)]
+        place: ContentPlace,
+        part: PartRecord,
+    },
+    #[serde(rename = "response.output_text.delta")]
+    TextDelta {
+        #[serde(flatten)]
+        place: ContentPlace,
+        delta: String,
+        logprobs: Vec<LogprobRecord>,
+    },
+    #[serde(rename = "response.output_text.done")]
+    TextDone {
+        #[serde(flatten)]
+        place: ContentPlace,
+        text: String,
+        logprobs: Vec<LogprobRecord>,
+    },
+    #[serde(rename = "response.function_call_arguments.delta")]
+    ArgumentsDelta {
+        item_id: String,
+        output_index: usize,
+        delta: String,
+    },
+    #[serde(rename = "response.function_call_arguments.done")]
+    ArgumentsDone {
+        item_id: String,
+        output_index: usize,
+        name: String,
+        arguments: String,
+    },
+}
+
+/// Where a part of a reasoning's summary is; there is one.
+#[derive(Clone, Serialize, ToSchema)]
+struct SummaryPlace {
+    item_id: String,
+    output_index: usize,
+    summary_index: usize,
+}
+
+/// Where a part of a message is; there is one.
+#[derive(Clone, Serialize, ToSchema)]
+struct ContentPlace {
+    item_id: String,
+    output_index: usize,
+    content_index: usize,
 }
 
 impl Narrated {
@@ -44,15 +150,15 @@ impl Narrated {
         }
     }
 
-    fn event(&mut self, kind: &str, about: Value) -> Sent {
+    fn event(&mut self, step: Step) -> Sent {
         let sequence_number = self.next_number;
         self.next_number += 1;
-        let event = Event {
-            kind,
+        let event = ResponseEvent {
+            step,
             sequence_number,
-            about,
         };
-        Sent::named(kind, &event)
+        let event = serde_json::to_value(event).expect("an event is JSON");
+        Sent::named(event["type"].as_str().expect("a step has a name"), &event)
     }
 
     fn tell(&mut self, changes: Vec<Change>) -> Vec<Sent> {
@@ -67,100 +173,121 @@ impl Narrated {
         sent
     }
 
-    fn opened(&mut self, index: usize, sent: &mut Vec<Sent>) {
-        let block = &self.blocks.all()[index];
+    fn opened(&mut self, output_index: usize, sent: &mut Vec<Sent>) {
+        let block = &self.blocks.all()[output_index];
         let id = ItemRecord::id(block);
         let item = ItemRecord::named(block, Status::InProgress, id.clone());
+        self.ids.push(id);
         let part = match block {
-            Block::Thinking(_) => Some((
-                "response.reasoning_summary_part.added",
-                json!({
-                    "item_id": id, "output_index": index, "summary_index": 0,
-                    "part": SummaryRecord::default(),
-                }),
-            )),
-            Block::Text { .. } => Some((
-                "response.content_part.added",
-                json!({
-                    "item_id": id, "output_index": index, "content_index": 0, "part": PartRecord::default(),
-                }),
-            )),
+            Block::Thinking(_) => Some(Step::SummaryPartAdded {
+                place: self.summary(output_index),
+                part: SummaryRecord::default(),
+            }),
+            Block::Text { .. } => Some(Step::ContentPartAdded {
+                place: self.content(output_index),
+                part: PartRecord::default(),
+            }),
             Block::Call(_) => None,
         };
-        self.ids.push(id);
-        let about = json!({"output_index": index, "item": item});
-        sent.push(self.event("response.output_item.added", about));
-        if let Some((kind, about)) = part {
-            sent.push(self.event(kind, about));
-        }
+        sent.push(self.event(Step::ItemAdded { output_index, item }));
+        sent.extend(part.map(|part| self.event(part)));
     }
 
     fn grown(&mut self, index: usize, growth: Growth) -> Sent {
-        let id = &self.ids[index];
-        if matches!(self.blocks.all()[index], Block::Thinking(_)) {
-            let about = json!({
-                "item_id": id, "output_index": index, "summary_index": 0, "delta": growth.text,
-            });
-            self.event("response.reasoning_summary_text.delta", about)
-        } else {
-            let about = json!({
-                "item_id": id, "output_index": index, "content_index": 0, "delta": growth.text,
-                "logprobs": logprobs_of(growth.logprobs),
-            });
-            self.event("response.output_text.delta", about)
-        }
+        let delta = growth.text;
+        let step = match self.blocks.all()[index] {
+            Block::Thinking(_) => Step::SummaryTextDelta {
+                place: self.summary(index),
+                delta,
+            },
+            Block::Text { .. } | Block::Call(_) => Step::TextDelta {
+                place: self.content(index),
+                delta,
+                logprobs: logprobs_of(growth.logprobs),
+            },
+        };
+        self.event(step)
     }
 
-    fn closed(&mut self, index: usize, sent: &mut Vec<Sent>) {
-        let block = self.blocks.all()[index].clone();
-        let id = self.ids[index].clone();
-        let item = ItemRecord::named(&block, Status::Completed, id.clone());
-        match block {
+    fn closed(&mut self, output_index: usize, sent: &mut Vec<Sent>) {
+        let block = self.blocks.all()[output_index].clone();
+        let item_id = self.ids[output_index].clone();
+        let item = ItemRecord::named(&block, Status::Completed, item_id.clone());
+        let steps = match block {
             Block::Thinking(text) => {
-                let about = json!({
-                    "item_id": id, "output_index": index, "summary_index": 0, "text": text,
-                });
-                sent.push(self.event("response.reasoning_summary_text.done", about));
-                let about = json!({
-                    "item_id": id, "output_index": index, "summary_index": 0, "part": SummaryRecord { text },
-                });
-                sent.push(self.event("response.reasoning_summary_part.done", about));
+                let place = self.summary(output_index);
+                let part = SummaryRecord { text: text.clone() };
+                [
+                    Step::SummaryTextDone {
+                        place: place.clone(),
+                        text,
+                    },
+                    Step::SummaryPartDone { place, part },
+                ]
             }
             Block::Text { text, logprobs } => {
-                let part = PartRecord::new(text, logprobs);
-                let about = json!({
-                    "item_id": id, "output_index": index, "content_index": 0, "text": part.text,
-                    "logprobs": part.logprobs,
-                });
-                sent.push(self.event("response.output_text.done", about));
-                let about = json!({
-                    "item_id": id, "output_index": index, "content_index": 0, "part": part,
-                });
-                sent.push(self.event("response.content_part.done", about));
+                let place = self.content(output_index);
+                let part = PartRecord::new(text.clone(), logprobs.clone());
+                [
+                    Step::TextDone {
+                        place: place.clone(),
+                        text,
+                        logprobs: logprobs_of(logprobs),
+                    },
+                    Step::ContentPartDone { place, part },
+                ]
             }
             Block::Call(call) => {
                 let arguments = arguments_text(&call);
-                let about = json!({"item_id": id, "output_index": index, "delta": arguments});
-                sent.push(self.event("response.function_call_arguments.delta", about));
-                let about = json!({
-                    "item_id": id, "output_index": index, "name": call.name, "arguments": arguments,
-                });
-                sent.push(self.event("response.function_call_arguments.done", about));
+                [
+                    Step::ArgumentsDelta {
+                        item_id: item_id.clone(),
+                        output_index,
+                        delta: arguments.clone(),
+                    },
+                    Step::ArgumentsDone {
+                        item_id,
+                        output_index,
+                        name: call.name,
+                        arguments,
+                    },
+                ]
             }
+        };
+        sent.extend(steps.map(|step| self.event(step)));
+        self.items.push(item.clone());
+        sent.push(self.event(Step::ItemDone { output_index, item }));
+    }
+
+    fn summary(&self, output_index: usize) -> SummaryPlace {
+        SummaryPlace {
+            item_id: self.ids[output_index].clone(),
+            output_index,
+            summary_index: 0,
         }
-        let about = json!({"output_index": index, "item": item});
-        self.items.push(item);
-        sent.push(self.event("response.output_item.done", about));
+    }
+
+    fn content(&self, output_index: usize) -> ContentPlace {
+        ContentPlace {
+            item_id: self.ids[output_index].clone(),
+            output_index,
+            content_index: 0,
+        }
     }
 }
 
 impl Narrator for Narrated {
     fn opening(&mut self) -> Vec<Sent> {
-        let about = json!({"response": self.shown.begun()});
-        vec![
-            self.event("response.created", about.clone()),
-            self.event("response.in_progress", about),
-        ]
+        let response = || Box::new(self.shown.begun());
+        let steps = [
+            Step::Created {
+                response: response(),
+            },
+            Step::InProgress {
+                response: response(),
+            },
+        ];
+        steps.map(|step| self.event(step)).into()
     }
 
     fn delta(&mut self, _: usize, delta: Delta) -> Vec<Sent> {
@@ -173,12 +300,11 @@ impl Narrator for Narrated {
         changes.extend(self.blocks.fill());
         changes.extend(self.blocks.finish());
         let mut sent = self.tell(changes);
-        let response = self.shown.ended(self.items.clone(), &ending);
-        let kind = match Status::of(ending.finish) {
-            Status::Incomplete => "response.incomplete",
-            _ => "response.completed",
-        };
-        sent.push(self.event(kind, json!({"response": response})));
+        let response = Box::new(self.shown.ended(self.items.clone(), &ending));
+        sent.push(self.event(match Status::of(ending.finish) {
+            Status::Incomplete => Step::Incomplete { response },
+            _ => Step::Completed { response },
+        }));
         sent
     }
 
@@ -187,14 +313,15 @@ impl Narrator for Narrated {
     }
 
     fn failure(&mut self, error: &Error) -> Vec<Sent> {
-        let response = self.shown.failed(self.items.clone(), error);
-        vec![self.event("response.failed", json!({"response": response}))]
+        let response = Box::new(self.shown.failed(self.items.clone(), error));
+        vec![self.event(Step::Failed { response })]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::super::Echo;
     use super::*;

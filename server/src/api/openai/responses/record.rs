@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
-use super::super::record::{self, LogprobRecord};
+use super::super::record;
 use super::super::tools::arguments_text;
 use super::Echo;
 use crate::api::answer::{Cut, Ending};
 use crate::api::blocks::{Block, Blocks};
+use crate::api::logprob::LogprobRecord;
 use crate::api::{Error, identity};
 use crate::inference::generate::{Finish, TokenLogprob};
 
@@ -19,7 +21,8 @@ pub struct Shown {
     echo: Echo,
 }
 
-#[derive(Serialize)]
+/// The response.
+#[derive(Serialize, ToSchema)]
 pub struct ResponseRecord {
     id: String,
     object: &'static str,
@@ -31,7 +34,7 @@ pub struct ResponseRecord {
     previous_response_id: Option<String>,
     instructions: Option<String>,
     output: Vec<ItemRecord>,
-    error: Option<ErrorRecord>,
+    error: Option<ResponseError>,
     tools: Vec<Value>,
     tool_choice: Value,
     truncation: String,
@@ -43,7 +46,7 @@ pub struct ResponseRecord {
     top_logprobs: u8,
     temperature: f64,
     reasoning: Option<Value>,
-    usage: Option<Usage>,
+    usage: Option<ResponseUsage>,
     max_output_tokens: Option<i64>,
     max_tool_calls: Option<u32>,
     store: bool,
@@ -55,7 +58,7 @@ pub struct ResponseRecord {
 }
 
 /// Where a response, or an item of it, stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// More is to come.
@@ -68,19 +71,19 @@ pub enum Status {
     Failed,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct IncompleteDetails {
     reason: &'static str,
 }
 
-#[derive(Serialize)]
-struct ErrorRecord {
+#[derive(Serialize, ToSchema)]
+struct ResponseError {
     code: &'static str,
     message: String,
 }
 
-#[derive(Serialize)]
-struct Usage {
+#[derive(Serialize, ToSchema)]
+struct ResponseUsage {
     input_tokens: u32,
     input_tokens_details: InputDetails,
     output_tokens: u32,
@@ -91,18 +94,18 @@ struct Usage {
     prompt_truncated: Option<Cut>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct InputDetails {
     cached_tokens: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OutputDetails {
     reasoning_tokens: u32,
 }
 
 /// An item of `output`.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ItemRecord {
     /// What was thought. The whole of it is the summary, and comes back as it is in `encrypted_content`.
@@ -130,19 +133,19 @@ pub enum ItemRecord {
 }
 
 /// A part of a summary: always a text.
-#[derive(Clone, Default, Serialize)]
+#[derive(Clone, Default, Serialize, ToSchema)]
 #[serde(tag = "type", rename = "summary_text")]
 pub struct SummaryRecord {
     pub text: String,
 }
 
 /// A part of a message: always a text.
-#[derive(Clone, Default, Serialize)]
+#[derive(Clone, Default, Serialize, ToSchema)]
 #[serde(tag = "type", rename = "output_text")]
 pub struct PartRecord {
     pub text: String,
     annotations: Vec<Value>,
-    pub logprobs: Vec<Value>,
+    logprobs: Vec<LogprobRecord>,
 }
 
 impl Status {
@@ -167,9 +170,8 @@ impl PartRecord {
 }
 
 /// `logprobs` of a part.
-pub fn logprobs_of(logprobs: Vec<TokenLogprob>) -> Vec<Value> {
-    let records = logprobs.into_iter().map(LogprobRecord::from);
-    records.map(|record| json!(record)).collect()
+pub fn logprobs_of(logprobs: Vec<TokenLogprob>) -> Vec<LogprobRecord> {
+    logprobs.into_iter().map(LogprobRecord::from).collect()
 }
 
 impl ItemRecord {
@@ -294,7 +296,7 @@ impl Shown {
                 reason: "max_output_tokens",
             }),
             output,
-            usage: Some(Usage {
+            usage: Some(ResponseUsage {
                 input_tokens: usage.prompt_tokens,
                 input_tokens_details: InputDetails {
                     cached_tokens: usage.cached_tokens,
@@ -322,7 +324,7 @@ impl Shown {
         ResponseRecord {
             status: Status::Failed,
             output,
-            error: Some(ErrorRecord {
+            error: Some(ResponseError {
                 code: error.refusal().code.unwrap_or("server_error"),
                 message: error.to_string(),
             }),

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::tool_choice::choose;
-use super::super::tools::FunctionField;
+use crate::api::function::FunctionField;
 use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::api::shape::ToolChoice;
+use crate::api::tool_choice::choose;
 use crate::prompt::Tool;
 
 /// How deep namespaces may lie in one another.

@@ -1,5 +1,7 @@
 //! Images with real calls of llama.cpp's mtmd, on models and projectors of random numbers.
 
+use std::time::{Duration, Instant};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chaski::engine::gguf::{self, CacheType, Spec};
@@ -90,9 +92,9 @@ fn an_image_counts_for_what_it_is_however_it_is_fed() {
 fn check_feeding(eyes: Eyes, engine: &mut dyn Engine) {
     let before = engine.tokenize("What is in ", true, true).unwrap();
     let after = engine.tokenize(" this picture?", false, true).unwrap();
-    let red = engine.see(&red()).unwrap();
-    let again = engine.see(&self::red()).unwrap();
-    let blue = engine.see(&blue()).unwrap();
+    let red = engine.see(red()).wait().unwrap();
+    let again = engine.see(self::red()).wait().unwrap();
+    let blue = engine.see(blue()).wait().unwrap();
     let (expected, marks) = match eyes {
         Eyes::Llava => (POSITIONS, 0),
         Eyes::Qwen(_) => {
@@ -159,10 +161,48 @@ fn check_feeding(eyes: Eyes, engine: &mut dyn Engine) {
 }
 
 #[test]
+fn an_image_is_encoded_before_it_is_fed() {
+    with_sight(Eyes::Qwen(Family::Qwen3), |engine| {
+        let before = engine.tokenize("What is in ", true, true).unwrap();
+        let image = engine.see(red()).wait().unwrap();
+        let prompt = [&before[..], &image.tokens, &before].concat();
+        let all = Feed {
+            slot: 0,
+            position: 0,
+            tokens: &prompt,
+            sample: true,
+        };
+        assert_eq!(engine.ready(all), before.len(), "it was not asked before");
+        let begun = Instant::now();
+        while engine.ready(all) < prompt.len() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "it is never done"
+            );
+            std::thread::yield_now();
+        }
+        let ready = feed(engine, 0, &prompt, 0, 64);
+        // What is in the cache is not encoded again, and what is not is.
+        let inside = u32::try_from(before.len() + 3).unwrap();
+        let rest = Feed {
+            position: inside,
+            tokens: &prompt[inside as usize..],
+            ..all
+        };
+        assert_eq!(engine.ready(rest), rest.tokens.len());
+        assert_eq!(engine.cut(0, 0), 0);
+        assert_eq!(engine.ready(all), before.len());
+        // Whoever does not wait for it has it encoded in the step.
+        let at_once = feed(engine, 0, &prompt, 0, 64);
+        assert!(is_close(&ready, &at_once), "{ready:?} {at_once:?}");
+    });
+}
+
+#[test]
 fn an_image_that_nobody_holds_fails_alone() {
     with_sight(Eyes::Qwen(Family::Qwen2), |engine| {
         let text = engine.tokenize("a", true, true).unwrap();
-        let placeholders = engine.see(&red()).unwrap().tokens;
+        let placeholders = engine.see(red()).wait().unwrap().tokens;
         let lost = [&text[..], &placeholders, &text].concat();
         let sampling = Sampling::default();
         for slot in 0..2 {

@@ -140,7 +140,7 @@ const RULES: &[(&str, &[&str])] = &[
 const LIBRARIES: &[(&str, &str)] = &[("llama_cpp", "engine/gguf"), ("ort::", "engine/onnx")];
 
 /// The only modules where unsafe code is allowed.
-const UNSAFE: &[&str] = &["worker/ffi.rs", "engine/gguf/ffi.rs"];
+const UNSAFE: &[&str] = &["worker/ffi.rs", "engine/gguf/ffi"];
 
 #[test]
 fn imports_point_one_way() {
@@ -185,7 +185,7 @@ fn unsafe_code_is_where_it_is_allowed() {
             .any(|(_, line)| line.contains("unsafe {") || line.contains("unsafe fn"));
         if unsafe_here {
             assert!(
-                UNSAFE.iter().any(|allowed| file == Path::new(allowed)),
+                UNSAFE.iter().any(|allowed| file.starts_with(allowed)),
                 "unsafe code in {}",
                 file.display()
             );

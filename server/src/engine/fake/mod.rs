@@ -6,7 +6,6 @@
 
 mod sentences;
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -16,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use self::sentences::Sentences;
 use super::{Ability, Facts};
 use crate::inference::generate::{
-    self, Begin, Choice, Compiler, Feed, Limits, Logprob, Rules, Sampled, Sight, Slot, TokenLogprob,
+    self, Begin, Choice, Compiler, Feed, Limits, Logprob, Rules, Sampled, Seeing, Sight, Slot,
+    TokenLogprob,
 };
 use crate::inference::{Error, Inbox, Outbox, Token};
 
@@ -102,6 +102,8 @@ pub struct Engine {
     pub begins_prompts: bool,
     /// Whether it is like a recurrent model, whose cache cannot be cut at will or shifted.
     pub recurrent: bool,
+    /// How often it says that an image is not encoded yet.
+    pub slow_images: u32,
     /// The text of each word's token.
     words: Arc<[String]>,
     context: u32,
@@ -129,6 +131,7 @@ impl Engine {
         Self {
             begins_prompts: true,
             recurrent: false,
+            slow_images: 0,
             words: words
                 .map(|(index, word)| format!("{}{word}", blank(index)))
                 .collect(),
@@ -283,14 +286,23 @@ impl generate::Engine for Engine {
     }
 
     /// An image is as many placeholders as it has bytes, all of the number that its first byte makes.
-    fn see(&self, image: &[u8]) -> Result<Sight, Error> {
-        let first = image
-            .first()
-            .ok_or_else(|| Error::InvalidJob("an empty image".into()))?;
-        Ok(Sight {
+    fn see(&self, image: Vec<u8>) -> Seeing {
+        let sight = |first: &u8| Sight {
             tokens: vec![-1 - Token::from(*first); image.len()],
-            hold: Rc::new(()),
-        })
+            hold: Arc::new(()),
+        };
+        let refusal = || Error::InvalidJob("an empty image".into());
+        Seeing::done(image.first().map(sight).ok_or_else(refusal))
+    }
+
+    fn ready(&mut self, feed: Feed<'_>) -> usize {
+        match feed.tokens.iter().position(|token| *token < 0) {
+            Some(image) if self.slow_images > 0 => {
+                self.slow_images -= 1;
+                image
+            }
+            _ => feed.tokens.len(),
+        }
     }
 
     fn write_piece(&self, token: Token, bytes: &mut Vec<u8>) {

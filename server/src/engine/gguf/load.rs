@@ -6,17 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel, RopeType};
 use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 
+use super::ffi::context::{Context, ContextSpec};
 use super::ffi::{self, Placement};
 use super::sequences::{Parts, Sequences};
-use super::vision::Vision;
+use super::vision::{self, Vision};
 use super::vocabulary::Vocabulary;
-use super::{CacheType, Spec, complaints, processors};
+use super::{Spec, complaints, processors};
 use crate::engine::{Ability, Facts};
 use crate::inference::Error;
 use crate::inference::generate::Limits;
@@ -142,7 +141,6 @@ pub(super) fn sequences<'model>(
     let vocabulary = Vocabulary::new(model)?;
     let slots = spec.slots.clamp(1, MOST_SLOTS);
     let context = spec.context.clamp(1, trained_context(model)?);
-    // Each sequence has a cache of its own, so that none takes room or time from another.
     let all = context
         .checked_mul(slots)
         .and_then(NonZeroU32::new)
@@ -153,22 +151,18 @@ pub(super) fn sequences<'model>(
     let batch = spec.batch.max(slots).min(all.get());
     let (threads, thread_count) = threads(spec.threads)?;
 
-    let params = LlamaContextParams::default()
-        .with_n_ctx(Some(all))
-        .with_n_seq_max(slots)
-        .with_kv_unified(false)
-        .with_n_batch(batch)
-        .with_n_ubatch(batch.min(MICRO_BATCH))
-        .with_n_threads(thread_count)
-        .with_n_threads_batch(thread_count)
-        .with_flash_attention_policy(flash_attention(spec.flash_attention))
-        .with_type_k(cache_type(spec))
-        .with_type_v(cache_type(spec))
-        // With a cache of only the attention window a sequence could not be cut or shifted.
-        .with_swa_full(true)
-        .with_no_perf(true);
-    let (made, errors) = complaints::heard(|| model.new_context(backend, params));
-    let mut made = made.map_err(|_| failed(&errors))?;
+    let micro_batch = batch.min(MICRO_BATCH);
+    let wanted = ContextSpec {
+        tokens: all,
+        sequences: slots,
+        batch,
+        micro_batch,
+        threads: thread_count,
+        flash_attention: flash_attention(spec.flash_attention),
+        cache_type: spec.cache_type,
+    };
+    let (made, errors) = complaints::heard(|| Context::new(backend, model, wanted));
+    let mut made = made.ok_or_else(|| failed(&errors))?;
     if let Some(adapter) = adapter {
         adapt(&mut made, adapter)?;
     }
@@ -176,12 +170,19 @@ pub(super) fn sequences<'model>(
     let limits = Limits {
         slots,
         context,
-        step_tokens: made.n_batch(),
+        step_tokens: made.batch_tokens(),
         vocabulary: vocabulary.size(),
     };
     let projector = spec.projector.as_deref();
     let vision = projector
-        .map(|path| Vision::new(path, model, thread_count, batch.min(MICRO_BATCH)))
+        .map(|path| {
+            Vision::new(&vision::Parts {
+                path,
+                model,
+                threads: thread_count,
+                micro_batch,
+            })
+        })
         .transpose()?;
     let mut sequences = Sequences::new(Parts {
         context: made,
@@ -217,10 +218,11 @@ pub(super) fn adapter(
 }
 
 /// Has the context apply the adapter.
-fn adapt(context: &mut LlamaContext<'_>, adapter: &mut LlamaLoraAdapter) -> Result<(), Error> {
-    context
-        .lora_adapter_set(adapter, ADAPTER_STRENGTH)
-        .map_err(|error| adapter_failed(&error.to_string()))
+fn adapt(context: &mut Context<'_>, adapter: &mut LlamaLoraAdapter) -> Result<(), Error> {
+    match context.apply(adapter, ADAPTER_STRENGTH) {
+        true => Ok(()),
+        false => Err(adapter_failed("llama.cpp does not apply it to this model")),
+    }
 }
 
 fn adapter_failed(reason: &str) -> Error {
@@ -251,14 +253,6 @@ pub(super) fn flash_attention(wanted: Option<bool>) -> llama_cpp_sys_2::llama_fl
         None => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_AUTO,
         Some(true) => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED,
         Some(false) => llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED,
-    }
-}
-
-fn cache_type(spec: &Spec) -> KvCacheType {
-    match spec.cache_type {
-        CacheType::F16 => KvCacheType::F16,
-        CacheType::Q8_0 => KvCacheType::Q8_0,
-        CacheType::Q4_0 => KvCacheType::Q4_0,
     }
 }
 

@@ -3,30 +3,28 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use llama_cpp_2::DecodeError;
-use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token::data::LlamaTokenData;
 
+use super::ffi::context::{Batch, Context, Entry};
+use super::ffi::projector::Place;
 use super::grammar::{Compiler, Lexicon};
 use super::layout::Layout;
 use super::sampling::{Chosen, Sampler, Scratch, top};
-use super::vision::{Place, Vision, is_placeholder};
+use super::vision::{Vision, is_placeholder};
 use super::vocabulary::Vocabulary;
 use crate::inference::generate::{
-    self, Begin, Choice, Engine, Feed, Limits, Logprob, Sampled, Sight, Slot, TokenLogprob,
+    self, Begin, Choice, Engine, Feed, Limits, Logprob, Sampled, Seeing, Slot, TokenLogprob,
 };
 use crate::inference::{Error, Token};
 
 /// A loaded model with `limits.slots` independent sequences.
 pub(super) struct Sequences<'model> {
-    pub(super) context: LlamaContext<'model>,
+    pub(super) context: Context<'model>,
     pub(super) vocabulary: Vocabulary<'model>,
     pub(super) limits: Limits,
     /// Whether positions in the cache can be moved.
     pub(super) can_shift: bool,
-    batch: LlamaBatch<'static>,
+    batch: Batch,
     slots: Vec<Option<Chooser>>,
     scratch: Scratch,
     vision: Option<Vision>,
@@ -43,7 +41,7 @@ struct Chooser {
 
 /// What [`Sequences::new`] joins.
 pub(super) struct Parts<'model> {
-    pub(super) context: LlamaContext<'model>,
+    pub(super) context: Context<'model>,
     pub(super) vocabulary: Vocabulary<'model>,
     pub(super) limits: Limits,
     pub(super) can_shift: bool,
@@ -53,7 +51,7 @@ pub(super) struct Parts<'model> {
 impl<'model> Sequences<'model> {
     pub(super) fn new(parts: Parts<'model>) -> Self {
         Self {
-            batch: LlamaBatch::new(parts.limits.step_tokens as usize, 1),
+            batch: Batch::new(parts.limits.step_tokens),
             slots: (0..parts.limits.slots).map(|_| None).collect(),
             scratch: Scratch::new(),
             vision: parts.vision,
@@ -79,7 +77,7 @@ impl<'model> Sequences<'model> {
         };
         self.decode(&[feed])
             .map_err(|error| Error::LoadFailed(format!("the first step failed: {error}")))?;
-        if self.context.kv_cache_seq_pos_max(sequence(0)) < 0 {
+        if self.context.last_position(sequence(0)) < 0 {
             return Err(Error::LoadFailed(
                 "the model keeps no memory of a sequence, so it cannot continue a prompt".into(),
             ));
@@ -89,23 +87,19 @@ impl<'model> Sequences<'model> {
     }
 
     fn decode(&mut self, feeds: &[Feed<'_>]) -> Result<(), Error> {
-        self.fill(feeds)?;
-        self.context.decode(&mut self.batch).map_err(|error| {
-            // llama.cpp takes back what the failed part of the batch put into the cache, but not what earlier parts did.
-            for feed in feeds {
-                self.empty(feed.slot);
+        let computed = self.fill(feeds).and_then(|()| {
+            (self.context.decode(&self.batch))
+                .map_err(|error| Error::Engine(format!("decoding a batch: {error}")))
+        });
+        // llama.cpp takes back what the failed part of a batch put into the cache, but not what earlier parts did.
+        let slots = self.limits.slots;
+        for feed in feeds.iter().filter(|feed| feed.slot < slots) {
+            match computed {
+                Ok(()) => self.layouts[feed.slot as usize].extend(length(feed.tokens)),
+                Err(_) => self.empty(feed.slot),
             }
-            Error::Engine(match error {
-                DecodeError::NoKvCacheSlot => {
-                    "the key-value cache has no room for the batch".into()
-                }
-                error => format!("decoding a batch: {error}"),
-            })
-        })?;
-        for feed in feeds {
-            self.layouts[feed.slot as usize].extend(length(feed.tokens));
         }
-        Ok(())
+        computed
     }
 
     /// Makes the batch. llama.cpp aborts on some of what is refused here.
@@ -134,19 +128,18 @@ impl<'model> Sequences<'model> {
                 if !self.vocabulary.contains(token) {
                     return Err(Error::InvalidJob(format!("there is no token {token}")));
                 }
-                self.batch
-                    .add(
-                        LlamaToken(token),
-                        position,
-                        &[sequence(feed.slot)],
-                        feed.sample && index == last,
-                    )
-                    .map_err(|_| {
-                        Error::Engine(format!(
-                            "a step of more than {} tokens",
-                            self.limits.step_tokens
-                        ))
-                    })?;
+                let entry = Entry {
+                    token,
+                    position,
+                    sequence: sequence(feed.slot),
+                    output: feed.sample && index == last,
+                };
+                if !self.batch.add(entry) {
+                    return Err(Error::Engine(format!(
+                        "a step of more than {} tokens",
+                        self.limits.step_tokens
+                    )));
+                }
             }
         }
         Ok(())
@@ -154,7 +147,7 @@ impl<'model> Sequences<'model> {
 
     fn empty(&mut self, slot: Slot) {
         // The whole of a sequence can always be removed, so the result says nothing.
-        let _ = self.context.clear_kv_cache_seq(Some(slot), None, None);
+        let _ = self.context.forget(sequence(slot), 0, None);
         self.layouts[slot as usize] = Layout::default();
     }
 }
@@ -226,10 +219,8 @@ impl Engine for Sequences<'_> {
         let left = layout.whole(position);
         let from = layout.position(left);
         if left > 0
-            && self
-                .context
-                .kv_cache_seq_rm(sequence(slot), Some(from), None)
-                .is_ok()
+            && let Ok(from) = i32::try_from(from)
+            && self.context.forget(sequence(slot), from, None)
         {
             self.layouts[slot as usize].truncate(left);
             return left;
@@ -245,23 +236,35 @@ impl Engine for Sequences<'_> {
         if !self.can_shift || layout.has_images() || moved > layout.tokens() {
             return false;
         }
-        let Ok(distance) = i32::try_from(count) else {
+        let (Ok(keep), Ok(moved)) = (i32::try_from(keep), i32::try_from(moved)) else {
             return false;
         };
-        self.context
-            .kv_cache_seq_rm(sequence(slot), Some(keep), Some(moved))
-            .and_then(|()| {
-                self.context
-                    .kv_cache_seq_add(sequence(slot), Some(moved), None, -distance)
-            })
-            .inspect(|()| self.layouts[slot as usize].remove(count))
-            .is_ok()
+        if !self.context.forget(sequence(slot), keep, Some(moved)) {
+            return false;
+        }
+        self.context.move_down(sequence(slot), moved, moved - keep);
+        self.layouts[slot as usize].remove(count);
+        true
     }
 
-    fn see(&self, image: &[u8]) -> Result<Sight, Error> {
+    fn see(&self, image: Vec<u8>) -> Seeing {
         match &self.vision {
             Some(vision) => vision.see(image),
-            None => Err(Error::Unsupported("this model does not see images".into())),
+            None => Seeing::done(Err(Error::Unsupported(
+                "this model does not see images".into(),
+            ))),
+        }
+    }
+
+    fn ready(&mut self, feed: Feed<'_>) -> usize {
+        // An image is computed as a whole, so more may be there than was fed.
+        let computed = self.layouts[feed.slot as usize]
+            .tokens()
+            .saturating_sub(feed.position) as usize;
+        let computed = computed.min(feed.tokens.len());
+        match &self.vision {
+            Some(vision) => computed + vision.ready(&feed.tokens[computed..]),
+            None => feed.tokens.len(),
         }
     }
 
@@ -341,7 +344,8 @@ impl Sequences<'_> {
                 continue;
             }
             let last = i32::try_from(computed - 1).expect("a batch has fewer than 2^31 tokens");
-            let logits = self.context.get_logits_ith(last);
+            let logits = (self.context.logits(last))
+                .ok_or_else(|| Error::Engine("the last token of a feed has no logits".into()))?;
             let chooser = self.slots[feed.slot as usize]
                 .as_mut()
                 .ok_or_else(|| Error::Engine(format!("slot {} was not begun", feed.slot)))?;

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Compiler, Constraint, Engine, Generate, Rules, prompt};
+use super::{Compiler, Constraint, Engine, Generate, Rules, Sight, prompt};
 use crate::inference::{Error, JobId, Token};
 
 /// Most grammars compiled at the same time. The processor's cores belong to the steps.
@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) job: Generate,
     pub(super) prompt: prompt::Prompt,
     pub(super) arrived: Instant,
+    /// When there was nothing left to do but its grammar.
+    prepared: Instant,
 }
 
 impl Prepared {
@@ -45,21 +47,26 @@ impl Prepared {
             true => PATIENCE,
             false => SHORT_PATIENCE,
         };
-        now.saturating_duration_since(self.arrived) > patience
+        now.saturating_duration_since(self.prepared) > patience
     }
 
     /// Tokenises and checks a job.
     ///
     /// # Errors
     /// Whatever makes it one that cannot run.
-    pub(super) fn new(engine: &dyn Engine, job: Generate) -> Result<Self, Error> {
-        let arrived = Instant::now();
-        let prompt = prompt::admit(engine, &job)?;
+    pub(super) fn new(
+        engine: &dyn Engine,
+        job: Generate,
+        sights: Vec<Sight>,
+        arrived: Instant,
+    ) -> Result<Self, Error> {
+        let prompt = prompt::admit(engine, &job, sights)?;
         check_bias(engine, &job.logit_bias)?;
         Ok(Self {
             job,
             prompt,
             arrived,
+            prepared: Instant::now(),
         })
     }
 }

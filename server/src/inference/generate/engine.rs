@@ -1,8 +1,8 @@
 //! The port that a generating engine implements. It computes; it decides nothing.
 
 use std::any::Any;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Weak};
 
 use super::{Compiler, Rules, Sampling, TokenLogprob};
 use crate::inference::{Error, Token};
@@ -64,7 +64,86 @@ pub struct Sight {
     /// image and no other.
     pub tokens: Vec<Token>,
     /// Keeps the image in the engine's memory; to be held until the job that shows it is over.
-    pub hold: Rc<dyn Any>,
+    pub hold: Arc<dyn Any + Send + Sync>,
+}
+
+/// An image that the engine is taking in. Dropped, it is wanted no more.
+#[derive(Debug)]
+pub struct Seeing {
+    result: Receiver<Result<Sight, Error>>,
+    _wanted: Arc<()>,
+}
+
+/// The other end of a [`Seeing`].
+#[derive(Debug)]
+pub struct Seen {
+    result: SyncSender<Result<Sight, Error>>,
+    wanted: Weak<()>,
+}
+
+impl Seeing {
+    /// Both ends.
+    #[must_use]
+    pub fn begin() -> (Self, Seen) {
+        let (tell, result) = sync_channel(1);
+        let wanted = Arc::new(());
+        let seen = Seen {
+            result: tell,
+            wanted: Arc::downgrade(&wanted),
+        };
+        let seeing = Self {
+            result,
+            _wanted: wanted,
+        };
+        (seeing, seen)
+    }
+
+    /// One that is over.
+    #[must_use]
+    pub fn done(result: Result<Sight, Error>) -> Self {
+        let (seeing, seen) = Self::begin();
+        seen.tell(result);
+        seeing
+    }
+
+    /// What came of it, once, if it is over.
+    ///
+    /// # Errors
+    /// Those of [`Engine::see`].
+    pub fn poll(&self) -> Option<Result<Sight, Error>> {
+        match self.result.try_recv() {
+            Ok(result) => Some(result),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(unread())),
+        }
+    }
+
+    /// What came of it, when it is over.
+    ///
+    /// # Errors
+    /// Those of [`Engine::see`].
+    pub fn wait(self) -> Result<Sight, Error> {
+        self.result.recv().unwrap_or_else(|_| Err(unread()))
+    }
+}
+
+/// Whoever was to read the image has failed.
+fn unread() -> Error {
+    Error::InvalidJob("the image could not be read".into())
+}
+
+impl Seen {
+    /// Whether anybody waits for it.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.strong_count() > 0
+    }
+
+    /// Says what came of the image.
+    pub fn tell(self, result: Result<Sight, Error>) {
+        // It is the only message, so there is room; that nobody waits any more is no fault.
+        let _ = self.result.try_send(result);
+    }
 }
 
 /// A loaded model that generates: several sequences, each with its own cache and sampler.
@@ -86,11 +165,17 @@ pub trait Engine {
         parse_special: bool,
     ) -> Result<Vec<Token>, Error>;
 
-    /// Takes in an image file. Its placeholders are fed like tokens.
+    /// Begins to take in an image file, beside the steps. Its placeholders are fed like tokens.
     ///
-    /// # Errors
-    /// [`Error::InvalidJob`] for what is no image or too large a one, [`Error::Unsupported`] if the model sees none.
-    fn see(&self, image: &[u8]) -> Result<Sight, Error>;
+    /// It comes to [`Error::InvalidJob`] for what is no image or too large a one, and to [`Error::Unsupported`] if the
+    /// model sees none.
+    fn see(&self, image: Vec<u8>) -> Seeing;
+
+    /// How many of these tokens can be fed now. What the next one waits for, as the embeddings of an image, is being made
+    /// meanwhile.
+    fn ready(&mut self, feed: Feed<'_>) -> usize {
+        feed.tokens.len()
+    }
 
     /// Appends the bytes that a token of the answer stands for; control tokens have none.
     fn write_piece(&self, token: Token, bytes: &mut Vec<u8>);

@@ -9,6 +9,7 @@ mod engine;
 mod prompt;
 mod run;
 pub mod scheduler;
+mod sightings;
 pub mod text;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::constraint::{
     Calls, Compiler, Constraint, Grammar, Opening, Preface, Rules, Thoughts,
 };
-pub use self::engine::{Begin, Choice, Engine, Feed, Limits, Sampled, Sight, Slot};
+pub use self::engine::{Begin, Choice, Engine, Feed, Limits, Sampled, Seeing, Seen, Sight, Slot};
 pub use self::run::run;
 use super::{Error, Token};
 

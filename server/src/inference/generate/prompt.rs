@@ -2,9 +2,9 @@
 
 use std::any::Any;
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use super::{Engine, Generate, Overflow, Piece, Sampling};
+use super::{Engine, Generate, Overflow, Piece, Sampling, Sight};
 use crate::inference::{Error, Token};
 
 /// A prompt that can be computed.
@@ -22,7 +22,7 @@ pub struct Prompt {
 
 /// Images that stay in the engine's memory as long as this is there.
 #[derive(Clone, Default)]
-pub struct Images(Vec<Rc<dyn Any>>);
+pub struct Images(Vec<Arc<dyn Any + Send + Sync>>);
 
 impl fmt::Debug for Images {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,14 +41,15 @@ impl Eq for Images {}
 
 /// Turns the prompt of a job into tokens that fit the engine's context.
 ///
-/// The pieces are joined, with the model's beginning-of-sequence token once at the start, if it has one.
+/// The pieces are joined, with the model's beginning-of-sequence token once at the start, if it has one. `sights` are what
+/// the images among them came to, in their order.
 ///
 /// # Errors
 /// [`Error::EmptyPrompt`], [`Error::PromptTooLong`] if it may not be cut, and [`Error::InvalidJob`] for values that make
 /// no sense.
-pub fn admit(engine: &dyn Engine, job: &Generate) -> Result<Prompt, Error> {
+pub fn admit(engine: &dyn Engine, job: &Generate, sights: Vec<Sight>) -> Result<Prompt, Error> {
     check(&job.sampling)?;
-    let (tokens, images) = join(engine, &job.prompt)?;
+    let (tokens, images) = join(engine, &job.prompt, sights)?;
     let mut overflow = job.overflow;
     match tokens.last() {
         None => return Err(Error::EmptyPrompt),
@@ -82,7 +83,12 @@ fn check(sampling: &Sampling) -> Result<(), Error> {
     }
 }
 
-fn join(engine: &dyn Engine, pieces: &[Piece]) -> Result<(Vec<Token>, Images), Error> {
+fn join(
+    engine: &dyn Engine,
+    pieces: &[Piece],
+    sights: Vec<Sight>,
+) -> Result<(Vec<Token>, Images), Error> {
+    let mut sights = sights.into_iter();
     let mut tokens = Vec::new();
     let mut images = Images::default();
     for piece in pieces {
@@ -92,8 +98,10 @@ fn join(engine: &dyn Engine, pieces: &[Piece]) -> Result<(Vec<Token>, Images), E
                 check_tokens(engine, given)?;
                 tokens.extend(given);
             }
-            Piece::Image(file) => {
-                let sight = engine.see(file)?;
+            Piece::Image(_) => {
+                let sight = sights
+                    .next()
+                    .expect("whoever admits a job has its images seen first");
                 tokens.extend(sight.tokens);
                 images.0.push(sight.hold);
             }
@@ -175,6 +183,11 @@ mod tests {
         })
     }
 
+    /// Without images.
+    fn admit(engine: &dyn Engine, job: &Generate) -> Result<Prompt, Error> {
+        super::admit(engine, job, Vec::new())
+    }
+
     fn job(prompt: Vec<Piece>, overflow: Overflow) -> Generate {
         Generate {
             prompt,
@@ -230,7 +243,8 @@ mod tests {
                 Piece::Image(vec![7; 3]),
                 Piece::Text(after.into()),
             ];
-            admit(&engine, &job(pieces, CUT))
+            let sight = engine.see(vec![7; 3]).wait().unwrap();
+            super::admit(&engine, &job(pieces, CUT), vec![sight])
         };
         let text = engine.tokenize("ab", false, true).unwrap();
         let prompt = shown("b").unwrap();

@@ -5,18 +5,20 @@ use std::time::{Duration, Instant};
 
 use super::admission::{Compilations, Prepared};
 use super::scheduler::{Request, Scheduler, WAITING_JOBS};
+use super::sightings::Sightings;
 use super::text::Assembler;
 use super::{
     Admitted, Begin, Choice, Engine, Event, Feed, Finish, Finished, Generate, Rules, Sampled,
-    Sampling, Slot, Text, TokenLogprob, Usage, prompt,
+    Sampling, Sight, Slot, Text, TokenLogprob, Usage, prompt,
 };
 use crate::inference::{self, Closed, Command, Error, Inbox, Job, JobId, Outbox, Step, Token};
 
 /// Times its context that a job without a limit may generate, as in Ollama; also the most that a limit can be.
 const CONTEXTS_PER_ANSWER: u32 = 10;
 
-/// How long an idle loop waits for a command before it looks whether a grammar is compiled.
-const COMPILED_EVERY: Duration = Duration::from_millis(1);
+/// How long a loop with nothing to compute waits for a command before it looks whether what is made beside it, a grammar
+/// or an image, is done.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Generates what the inbox asks for until it closes, or the outbox does. A panic of the engine is the caller's.
 pub fn run(engine: &mut dyn Engine, inbox: &Inbox, outbox: &mut dyn Outbox) {
@@ -24,6 +26,8 @@ pub fn run(engine: &mut dyn Engine, inbox: &Inbox, outbox: &mut dyn Outbox) {
         scheduler: Scheduler::new(engine.limits()),
         jobs: HashMap::new(),
         compilations: Compilations::new(),
+        sightings: Sightings::default(),
+        stalled: false,
         engine,
         outbox,
         undelivered: false,
@@ -41,6 +45,10 @@ struct Loop<'a> {
     jobs: HashMap<JobId, Active>,
     /// The jobs before that.
     compilations: Compilations,
+    /// The jobs before that.
+    sightings: Sightings,
+    /// Whether all that the scheduler knows waits for images.
+    stalled: bool,
     /// Whether events were pushed that have not left.
     undelivered: bool,
     /// Kept from step to step for its memory, as is `bytes`.
@@ -77,6 +85,7 @@ impl Active {
 impl Loop<'_> {
     fn turn(&mut self, inbox: &Inbox) -> Result<(), Closed> {
         self.take_commands(inbox)?;
+        self.take_seen();
         self.take_compiled();
         self.fill_slots();
         self.make_room();
@@ -84,18 +93,19 @@ impl Loop<'_> {
         if self.undelivered {
             self.deliver(Step::default())?;
         }
-        if self.scheduler.running() > 0 {
-            self.step()?;
+        match self.scheduler.running() {
+            0 => self.stalled = false,
+            _ => self.step()?,
         }
         Ok(())
     }
 
     /// Takes what is there, and waits for something only when there is nothing else to do.
     fn take_commands(&mut self, inbox: &Inbox) -> Result<(), Closed> {
-        if self.scheduler.is_idle() {
-            let command = match self.compilations.len() {
-                0 => Some(inbox.wait()?),
-                _ => inbox.wait_for(COMPILED_EVERY)?,
+        if self.scheduler.is_idle() || self.stalled {
+            let command = match self.stalled || self.before() > 0 {
+                false => Some(inbox.wait()?),
+                true => inbox.wait_for(LOOK_EVERY)?,
             };
             if let Some(command) = command {
                 self.take(command);
@@ -115,6 +125,7 @@ impl Loop<'_> {
                 }
             }
             Command::Cancel(id) => {
+                self.sightings.cancel(id);
                 self.compilations.cancel(id);
                 self.scheduler.cancel(id);
                 // The next delivery tells how many are left, even if no step follows.
@@ -149,10 +160,39 @@ impl Loop<'_> {
 
     fn admit(&mut self, id: JobId, job: Generate) -> Result<(), Error> {
         // Before the work of tokenising, so that a refusal costs next to nothing.
-        if self.scheduler.waiting() + self.compilations.len() >= WAITING_JOBS {
+        if self.scheduler.waiting() + self.before() >= WAITING_JOBS {
             return Err(Error::Busy);
         }
-        let prepared = Prepared::new(self.engine, job)?;
+        match self.sightings.begin(self.engine, id, job) {
+            None => Ok(()),
+            Some(job) => self.prepare(id, job, Vec::new(), Instant::now()),
+        }
+    }
+
+    /// Jobs that are not the scheduler's yet.
+    fn before(&self) -> usize {
+        self.sightings.len() + self.compilations.len()
+    }
+
+    fn take_seen(&mut self) {
+        for (id, seen) in self.sightings.finished(self.engine) {
+            let prepared =
+                seen.and_then(|seen| self.prepare(id, seen.job, seen.sights, seen.arrived));
+            if let Err(error) = prepared {
+                self.fail(id, error);
+            }
+        }
+    }
+
+    /// Takes a job on whose images were seen.
+    fn prepare(
+        &mut self,
+        id: JobId,
+        job: Generate,
+        sights: Vec<Sight>,
+        arrived: Instant,
+    ) -> Result<(), Error> {
+        let prepared = Prepared::new(self.engine, job, sights, arrived)?;
         if prepared.job.constraint.is_some() {
             self.compilations
                 .begin(id, prepared, self.engine.compiler());
@@ -180,6 +220,7 @@ impl Loop<'_> {
             job,
             prompt,
             arrived,
+            ..
         } = prepared;
         let prompt_tokens = count(prompt.tokens.len());
         let longest = self
@@ -296,7 +337,12 @@ impl Loop<'_> {
 
     fn step(&mut self) -> Result<(), Closed> {
         self.sampled.clear();
+        self.reach();
         let plan = self.scheduler.plan();
+        self.stalled = plan.feeds.is_empty();
+        if self.stalled {
+            return Ok(());
+        }
         let began = Instant::now();
         let computed = self
             .engine
@@ -338,6 +384,16 @@ impl Loop<'_> {
             }
         }
         self.deliver(step)
+    }
+
+    /// Tells the scheduler how far the prompts with images can be fed.
+    fn reach(&mut self) {
+        let ready: Vec<(Slot, usize)> = (self.scheduler.ahead())
+            .map(|feed| (feed.slot, self.engine.ready(feed)))
+            .collect();
+        for (slot, tokens) in ready {
+            self.scheduler.reach(slot, tokens);
+        }
     }
 
     /// Ends a job whose computation failed.
@@ -438,7 +494,7 @@ impl Loop<'_> {
     fn deliver(&mut self, step: Step) -> Result<(), Closed> {
         self.undelivered = false;
         let running = count(self.scheduler.running());
-        let waiting = count(self.scheduler.waiting() + self.compilations.len());
+        let waiting = count(self.scheduler.waiting() + self.before());
         self.outbox.step(Step {
             running,
             waiting,

@@ -857,3 +857,65 @@ fn log_probabilities_can_always_be_written() {
     let top: Vec<f32> = written.top.iter().map(|entry| entry.logprob).collect();
     assert_eq!(top, [f32::MIN, 0.0, -1.5]);
 }
+
+/// A job that shows an image, which is three tokens to the fake.
+fn about(image: &[u8]) -> Generate {
+    let pieces = vec![
+        Piece::Text("look ".into()),
+        Piece::Image(image.to_vec()),
+        Piece::Text("what?".into()),
+    ];
+    Generate {
+        prompt: pieces,
+        ..job("")
+    }
+}
+
+#[test]
+fn others_go_on_while_an_image_is_encoded() {
+    let mut engine = fake::Engine::new(&script("one two three"));
+    engine.slow_images = 12;
+    let served = serve(&mut engine, vec![about(&[7; 3]), job("count")]);
+    let finished = |id: JobId| {
+        let event = |(job, event): &(JobId, inference::Event)| {
+            *job == id && matches!(event, inference::Event::Generate(Event::Finished(_)))
+        };
+        served.events.iter().position(event).unwrap()
+    };
+    assert!(finished(1) < finished(0), "the other job did not wait");
+    assert_eq!(engine.slow_images, 0);
+    for answer in served.answers().into_values() {
+        assert_eq!(answer.text, "one two three");
+    }
+}
+
+#[test]
+fn a_job_whose_image_takes_long_can_leave() {
+    let one_slot = Spec {
+        slots: 1,
+        ..script("one two three")
+    };
+    let mut engine = fake::Engine::new(&one_slot);
+    engine.slow_images = u32::MAX;
+    let jobs = (0..).zip([about(&[7; 3]), job("count")]);
+    let commands = jobs.map(|(id, job)| Command::Submit(id, Job::Generate(job)));
+    let served = serve_while(&mut engine, commands.collect(), 1, &mut |id, event| {
+        let admitted = matches!(event, inference::Event::Generate(Event::Admitted(_)));
+        (id == 0 && admitted).then_some(Command::Cancel(0))
+    });
+    let answers = served.answers();
+    assert_eq!(answers[&1].text, "one two three");
+    assert!(answers[&0].finished.is_none());
+}
+
+#[test]
+fn what_is_no_image_is_refused_before_the_job_is_admitted() {
+    let mut engine = fake::Engine::new(&script("one two three"));
+    let mut two = about(&[7; 3]);
+    two.prompt.insert(0, Piece::Image(Vec::new()));
+    let answers = serve(&mut engine, vec![two, about(&[8; 3])]).answers();
+    assert!(matches!(answers[&0].error, Some(Error::InvalidJob(_))));
+    assert!(answers[&0].admitted.is_none());
+    // The beginning, five bytes, the image, five bytes.
+    assert_eq!(answers[&1].admitted.unwrap().prompt_tokens, 14);
+}

@@ -111,6 +111,10 @@ struct Running {
     computed: usize,
     /// How many more are part of the current step.
     planned: usize,
+    /// Whether the prompt has images.
+    has_images: bool,
+    /// How many of `tokens` the engine can feed by now, if not the whole prompt.
+    reachable: Option<usize>,
     keep: u32,
     shift: bool,
     max_tokens: u32,
@@ -276,7 +280,32 @@ impl Scheduler {
         state.exact = state.exact.min(keep);
     }
 
-    /// Decides what the next step computes.
+    /// What is left of the prompts that have images ahead: of each, [`Self::reach`] is to be told how much the engine
+    /// could feed now.
+    pub fn ahead(&self) -> impl Iterator<Item = Feed<'_>> {
+        (0..).zip(&self.slots).filter_map(|(slot, state)| {
+            let running = state.running.as_ref()?;
+            let tokens = running
+                .tokens
+                .get(running.computed..running.prompt_tokens)?;
+            let sees = running.has_images && tokens.iter().any(|token| *token < 0);
+            sees.then(|| Feed {
+                slot,
+                position: count(state.cached.len()),
+                tokens,
+                sample: false,
+            })
+        })
+    }
+
+    /// Says how many of the tokens [`Self::ahead`] can be fed.
+    pub fn reach(&mut self, slot: Slot, tokens: usize) {
+        let running = running(self.state(slot));
+        let end = running.computed + tokens;
+        running.reachable = (end < running.prompt_tokens).then_some(end);
+    }
+
+    /// Decides what the next step computes; nothing, if all that is left waits for images.
     ///
     /// Every slot that decodes gets its token. Of the rest of the budget, cut to [`PROMPT_TOKENS_BESIDE_DECODE`] if
     /// anyone decodes, half goes to the prompt that was assigned first, so that none starves, and the other half to
@@ -424,9 +453,11 @@ impl Running {
         Self {
             id: request.id,
             prompt_tokens: request.prompt.len(),
+            has_images: request.prompt.iter().any(|token| *token < 0),
             tokens: request.prompt,
             computed: 0,
             planned: 0,
+            reachable: None,
             keep: request.keep,
             shift: request.shift,
             max_tokens: request.max_tokens,
@@ -438,9 +469,12 @@ impl Running {
         self.computed >= self.prompt_tokens
     }
 
-    /// Prompt tokens that are neither computed nor planned.
+    /// Prompt tokens that are neither computed nor planned, and in reach.
     fn left(&self) -> usize {
-        self.prompt_tokens - self.computed - self.planned
+        let reachable = self.reachable.unwrap_or(self.prompt_tokens);
+        reachable
+            .min(self.prompt_tokens)
+            .saturating_sub(self.computed + self.planned)
     }
 
     /// Plans as much of what is left as the budget allows and returns the rest of the budget.

@@ -390,3 +390,57 @@ fn prompts_are_computed_in_small_parts_beside_running_streams() {
     let lengths: Vec<usize> = plan.feeds.iter().map(|feed| feed.tokens.len()).collect();
     assert_eq!(lengths, [1, PROMPT_TOKENS_BESIDE_DECODE as usize]);
 }
+
+#[test]
+fn a_prompt_is_computed_as_far_as_its_images_are_encoded() {
+    let mut scheduler = Scheduler::new(Limits {
+        slots: 2,
+        context: 64,
+        step_tokens: 32,
+        vocabulary: 100,
+    });
+    for (id, prompt) in [(0, vec![1, 2, -8, -8, 3]), (1, vec![4, 5])] {
+        scheduler.submit(Request {
+            id,
+            prompt,
+            keep: 0,
+            shift: true,
+            max_tokens: 8,
+        });
+        let assigned = scheduler.assign().unwrap();
+        scheduler.start(assigned.slot, 0);
+    }
+    let fed = |scheduler: &mut Scheduler| -> Vec<(Slot, Vec<Token>, bool)> {
+        let feeds = scheduler.plan().feeds;
+        (feeds.iter())
+            .map(|feed| (feed.slot, feed.tokens.to_vec(), feed.sample))
+            .collect()
+    };
+    let ahead = |scheduler: &Scheduler| -> Vec<(Slot, u32, Vec<Token>)> {
+        (scheduler.ahead())
+            .map(|feed| (feed.slot, feed.position, feed.tokens.to_vec()))
+            .collect()
+    };
+    assert_eq!(ahead(&scheduler), [(0, 0, vec![1, 2, -8, -8, 3])]);
+    scheduler.reach(0, 2);
+    assert_eq!(
+        fed(&mut scheduler),
+        [(0, vec![1, 2], false), (1, vec![4, 5], true)]
+    );
+    scheduler.computed();
+    scheduler.sampled(1, 9);
+
+    assert_eq!(ahead(&scheduler), [(0, 2, vec![-8, -8, 3])]);
+    scheduler.reach(0, 0);
+    assert_eq!(fed(&mut scheduler), [(1, vec![9], true)]);
+    scheduler.computed();
+    scheduler.finish(1);
+    assert_eq!(fed(&mut scheduler), []);
+
+    scheduler.reach(0, 3);
+    assert_eq!(fed(&mut scheduler), [(0, vec![-8, -8, 3], true)]);
+    scheduler.computed();
+    scheduler.sampled(0, 9);
+    assert!(ahead(&scheduler).is_empty());
+    assert_eq!(fed(&mut scheduler), [(0, vec![9], true)]);
+}

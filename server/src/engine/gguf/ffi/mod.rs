@@ -1,9 +1,12 @@
-//! The few calls of llama.cpp that `llama-cpp-2` has no safe form of. Everything unsafe in this engine is here.
+//! The calls of llama.cpp that `llama-cpp-2` has no safe form of. Everything unsafe in this engine is in this folder.
 #![expect(
     unsafe_code,
-    reason = "llama-cpp-2 cannot turn weight repacking off nor quantise, lacks the labels of classifiers, and its \
-              `vocab_type` and `n_ctx_train` panic on odd models"
+    reason = "llama-cpp-2 cannot turn weight repacking off nor quantise, lacks the labels of classifiers, its \
+              `vocab_type` and `n_ctx_train` panic on odd models, and it encodes and decodes an image in one call only"
 )]
+
+pub(super) mod context;
+pub(super) mod projector;
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
@@ -173,6 +176,13 @@ pub(super) fn trained_context(model: &LlamaModel) -> i32 {
 pub(super) fn has_encoder(model: &LlamaModel) -> bool {
     // SAFETY: the pointer is valid while `model` is borrowed.
     unsafe { sys::llama_model_has_encoder(raw(model)) }
+}
+
+/// Numbers that stand for a token at the model's input, those for its deeper layers included.
+pub(super) fn embedding_width(model: &LlamaModel) -> usize {
+    // SAFETY: the pointer is valid while `model` is borrowed.
+    let width = unsafe { sys::llama_model_n_embd_inp(raw(model)) };
+    usize::try_from(width).expect("a width is not negative")
 }
 
 /// The name of a classifier's label, if its file gives one.

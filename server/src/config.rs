@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::duration::{self, KeepAlive};
 use crate::engine::gguf::CacheType;
+use crate::engine::onnx::Computation;
 use crate::prompt::GoTemplates;
 
 /// The version that `/api/version` reports: clients compare it with the Ollama release they need.
@@ -100,6 +101,8 @@ pub struct Config {
     pub go_templates: GoTemplates,
     /// The ONNX Runtime library (`ORT_DYLIB_PATH`). `None` looks in the usual places.
     pub ort_library: Option<PathBuf>,
+    /// What computes ONNX models (`CHASKI_ENCODER`: `auto`, or `onnxruntime`).
+    pub onnx_computation: Computation,
     /// Whether prompts that the context does not hold may be cut (`CHASKI_TRUNCATE`, unless it is `error`).
     pub cut_prompts: bool,
     /// The version to report (`CHASKI_OLLAMA_VERSION`).
@@ -177,6 +180,9 @@ impl Config {
                 None => GoTemplates::Weighed,
             },
             ort_library: environment.get("ORT_DYLIB_PATH").map(PathBuf::from),
+            onnx_computation: environment
+                .read("CHASKI_ENCODER", computation)
+                .unwrap_or_default(),
             cut_prompts: environment
                 .read("CHASKI_TRUNCATE", cut_or_error)
                 .unwrap_or(true),
@@ -339,6 +345,14 @@ fn cut_or_error(value: &str) -> Option<bool> {
     match value {
         "cut" => Some(true),
         "error" => Some(false),
+        _ => None,
+    }
+}
+
+fn computation(value: &str) -> Option<Computation> {
+    match value {
+        "auto" => Some(Computation::Auto),
+        "onnxruntime" => Some(Computation::Graph),
         _ => None,
     }
 }

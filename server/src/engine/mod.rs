@@ -3,6 +3,7 @@
 //! Each is one folder and implements a port of [`crate::inference`]. A third would be one folder, one [`Spec`] and one
 //! match arm in [`serve`]. This code runs in worker processes only.
 
+pub mod encoder;
 pub mod fake;
 pub mod gguf;
 pub mod onnx;

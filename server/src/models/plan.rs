@@ -179,6 +179,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                     .threads
                     .unwrap_or_else(|| auto_threads(model.size)),
                 library,
+                computation: config.onnx_computation,
             };
             let need = Need {
                 weights: model.size.saturating_mul(ONNX_COPIES),

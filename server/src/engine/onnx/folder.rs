@@ -34,7 +34,8 @@ impl Folder<'_> {
         Ok(Some(bytes))
     }
 
-    fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+    /// A file's content, if the folder has it.
+    pub fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         let Some(bytes) = self.read(name)? else {
             return Ok(None);
         };

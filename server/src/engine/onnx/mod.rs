@@ -1,11 +1,12 @@
 //! ONNX models through ONNX Runtime: text embeddings and text classification.
 //!
 //! `library` finds the runtime, `folder` reads what the model's files say about its graph, `graph` finds the
-//! graph's weights, `session` runs it, `tokenizer` turns texts into tokens, `pool` turns token vectors into one,
+//! graph's weights, `session` runs it, `judge` finds out whether our own encoder may compute instead, `tokenizer` turns texts into tokens, `pool` turns token vectors into one,
 //! and `model` joins them into an [`Encoder`](crate::inference::encode::Encoder). Nothing here knows jobs or queues.
 
 mod folder;
 mod graph;
+mod judge;
 pub mod library;
 mod model;
 mod pool;
@@ -43,6 +44,28 @@ pub struct Spec {
     pub threads: u32,
     /// The ONNX Runtime library, as the server found it.
     pub library: PathBuf,
+    /// What computes.
+    pub computation: Computation,
+}
+
+/// What computes an ONNX model.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Computation {
+    /// Our own encoder where its results agree with ONNX Runtime's, else ONNX Runtime.
+    #[default]
+    Auto,
+    /// ONNX Runtime, always.
+    Graph,
+}
+
+impl Spec {
+    /// The name in the model's folder of a file that lies beside the graph.
+    fn beside_graph(&self, name: &str) -> String {
+        match self.graph_name.rsplit_once('/') {
+            Some((folder, _)) => format!("{folder}/{name}"),
+            None => name.to_owned(),
+        }
+    }
 }
 
 /// Loads the model and runs the encoding loop on it.
@@ -57,13 +80,12 @@ pub fn serve(
 ) -> Result<(), Error> {
     let threads = threads(spec.threads);
     let mut model = Model::load(spec, threads)?;
-    ready(facts(&model, spec, threads));
+    ready(facts(&model, threads));
     encode::run(&mut model, inbox, outbox);
     Ok(())
 }
 
-fn facts(model: &Model, spec: &Spec, threads: usize) -> Facts {
-    let library = spec.library.file_name().unwrap_or_default();
+fn facts(model: &Model, threads: usize) -> Facts {
     Facts {
         ability: Ability::of(model.head()),
         context: model.max_tokens(),
@@ -74,10 +96,11 @@ fn facts(model: &Model, spec: &Spec, threads: usize) -> Facts {
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
         description: format!(
             "{}, {threads} threads, texts {}",
-            library.display(),
+            model.choice(),
             match model.company() {
                 Company::Alone => "one at a time",
-                Company::SameWidth | Company::Any => "of one length in batches",
+                Company::SameWidth => "of one length in batches",
+                Company::Any => "of any lengths in batches",
             }
         ),
     }

@@ -1,9 +1,10 @@
 //! A loaded encoder: tokenizer, session, and what the graph's output means.
 
-use super::Spec;
 use super::folder::{self, AfterTokens, Description, Folder};
+use super::judge::{self, Own};
 use super::session::{Options, Session, Values};
 use super::tokenizer::Tokenizer;
+use super::{Computation, Spec};
 use crate::inference::encode::{Activation, Company, Encoder, Frame, Head, Tokenized, try_out};
 use crate::inference::{Error, Token};
 
@@ -19,11 +20,21 @@ const LOGITS: &str = "logits";
 /// A loaded ONNX encoder.
 pub(super) struct Model {
     tokenizer: Tokenizer,
-    session: Session,
+    engine: Engine,
     output: Output,
     head: Head,
     max_tokens: u32,
     company: Company,
+    /// What computes, and why, for people.
+    choice: String,
+}
+
+/// What computes.
+enum Engine {
+    /// ONNX Runtime.
+    Graph(Session),
+    /// Our own encoder, which was found to agree with the graph.
+    Own(Box<Own>),
 }
 
 /// The output that is used, and what it holds.
@@ -72,11 +83,12 @@ impl Model {
         let output = choose(&outputs, &description)?;
         let mut model = Self {
             tokenizer,
-            session,
+            engine: Engine::Graph(session),
             output,
             head: Head::Embedding { dimensions: 0 },
             max_tokens: description.max_tokens,
             company: Company::Alone,
+            choice: String::new(),
         };
         let trial = try_out(&mut model)
             .map_err(|error| Error::LoadFailed(format!("the model does not work: {error}")))?;
@@ -84,7 +96,43 @@ impl Model {
             model.company = Company::SameWidth;
         }
         model.head = model.head_of(trial.width, description)?;
+        model.choose_engine(spec, threads);
         Ok(model)
+    }
+
+    /// Leaves the graph to ONNX Runtime, or takes our own encoder where that is as good.
+    fn choose_engine(&mut self, spec: &Spec, threads: usize) {
+        let library = spec.library.file_name().unwrap_or_default().display();
+        self.choice = if spec.computation == Computation::Graph {
+            format!("{library}, as configured")
+        } else {
+            match judge::own(self, spec, threads) {
+                Ok(own) => {
+                    let kernels = own.encoder.kernels();
+                    let choice = format!(
+                        "own 8-bit encoder ({kernels}), {} of {library}",
+                        own.agreement
+                    );
+                    self.engine = Engine::Own(Box::new(own));
+                    self.company = Company::Any;
+                    choice
+                }
+                Err(reason) => format!("{library}, because of the model {reason}"),
+            }
+        };
+    }
+
+    /// What computes, and why, for people.
+    pub fn choice(&self) -> &str {
+        &self.choice
+    }
+
+    /// What happens to the vectors of tokens, where that is left to us.
+    pub fn after_tokens(&self) -> Option<AfterTokens> {
+        match self.output.kind {
+            Kind::Tokens(after) => Some(after),
+            Kind::Texts | Kind::Labels => None,
+        }
     }
 
     fn head_of(&self, width: usize, description: Description) -> Result<Head, Error> {
@@ -159,33 +207,56 @@ impl Encoder for Model {
     }
 
     fn encode(&mut self, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error> {
-        let Values { shape, numbers } = self.session.run(batch, &self.output.name)?;
-        let unexpected = || {
-            Error::Engine(format!(
-                "the graph's output '{}' has the shape {shape:?} for {} texts",
-                self.output.name,
-                batch.len()
-            ))
-        };
-        match (self.output.kind, &shape[..]) {
-            (Kind::Texts | Kind::Labels, &[texts, width]) if texts == batch.len() && width > 0 => {
-                Ok(numbers.chunks_exact(width).map(<[f32]>::to_vec).collect())
-            }
-            (Kind::Tokens(after), &[texts, tokens, width])
-                if texts == batch.len()
-                    && width > 0
-                    && batch
-                        .iter()
-                        .all(|text| (1..=tokens).contains(&text.ids.len())) =>
-            {
-                let rows = numbers.chunks_exact(tokens * width);
-                Ok(rows
-                    .zip(batch)
-                    .map(|(row, text)| after.apply(&row[..text.ids.len() * width], width))
-                    .collect())
-            }
-            _ => Err(unexpected()),
+        match &mut self.engine {
+            Engine::Graph(session) => run_graph(session, &self.output, batch),
+            Engine::Own(own) => run_own(own, self.output.kind, batch),
         }
+    }
+}
+
+fn run_own(own: &mut Own, kind: Kind, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error> {
+    let width = own.encoder.width();
+    let texts = own.encoder.encode(batch)?.into_iter();
+    Ok(match (kind, &own.classifier) {
+        (Kind::Tokens(after), _) => texts.map(|tokens| after.apply(&tokens, width)).collect(),
+        (_, Some(classifier)) => texts
+            .map(|tokens| classifier.logits(&tokens, width))
+            .collect(),
+        (Kind::Texts | Kind::Labels, None) => unreachable!("the judge passes no such encoder"),
+    })
+}
+
+fn run_graph(
+    session: &mut Session,
+    output: &Output,
+    batch: &[&Tokenized],
+) -> Result<Vec<Vec<f32>>, Error> {
+    let Values { shape, numbers } = session.run(batch, &output.name)?;
+    let unexpected = || {
+        Error::Engine(format!(
+            "the graph's output '{}' has the shape {shape:?} for {} texts",
+            output.name,
+            batch.len()
+        ))
+    };
+    match (output.kind, &shape[..]) {
+        (Kind::Texts | Kind::Labels, &[texts, width]) if texts == batch.len() && width > 0 => {
+            Ok(numbers.chunks_exact(width).map(<[f32]>::to_vec).collect())
+        }
+        (Kind::Tokens(after), &[texts, tokens, width])
+            if texts == batch.len()
+                && width > 0
+                && batch
+                    .iter()
+                    .all(|text| (1..=tokens).contains(&text.ids.len())) =>
+        {
+            let rows = numbers.chunks_exact(tokens * width);
+            Ok(rows
+                .zip(batch)
+                .map(|(row, text)| after.apply(&row[..text.ids.len() * width], width))
+                .collect())
+        }
+        _ => Err(unexpected()),
     }
 }
 

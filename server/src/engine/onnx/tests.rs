@@ -30,11 +30,21 @@ fn spec_of(folder: &Path) -> Spec {
         files: files.filter(|(_, path)| path.is_file()).collect(),
         threads: 1,
         library: library::find(None).unwrap(),
+        computation: Computation::Auto,
     }
 }
 
 fn load(model: &str) -> Model {
     Model::load(&spec(model), 1).unwrap()
+}
+
+/// The model, computed by ONNX Runtime.
+fn load_graph(model: &str) -> Model {
+    let spec = Spec {
+        computation: Computation::Graph,
+        ..spec(model)
+    };
+    Model::load(&spec, 1).unwrap()
 }
 
 fn tokenize(model: &Model, texts: &[&str]) -> Vec<Tokenized> {
@@ -123,19 +133,20 @@ fn held_out_texts_get_their_labels() {
     );
 }
 
+const TEXTS: [&str; 4] = [
+    "Hello, how are you?",
+    "The capital of France is Paris, and it has been for a very long time, or so they say in the city.",
+    "x",
+    "Name the capital of China.",
+];
+
 #[test]
-fn company_leaves_a_result_as_it_is() {
+fn in_company_the_graph_gives_nearly_the_same() {
     for name in ["tiny-embed", "tiny-classify"] {
-        let mut model = load(name);
+        let mut model = load_graph(name);
         assert_eq!(model.company(), Company::SameWidth);
-        let texts = [
-            "Hello, how are you?",
-            "The capital of France is Paris, and it has been for a very long time, or so they say in the city.",
-            "x",
-            "Name the capital of China.",
-        ];
-        let expected = alone(&mut model, &texts);
-        let tokenized = tokenize(&model, &texts);
+        let expected = alone(&mut model, &TEXTS);
+        let tokenized = tokenize(&model, &TEXTS);
         let together = model.encode(&tokenized.iter().collect::<Vec<_>>()).unwrap();
         for (alone, together) in expected.iter().flatten().zip(together.iter().flatten()) {
             assert!(
@@ -147,11 +158,90 @@ fn company_leaves_a_result_as_it_is() {
 }
 
 #[test]
-fn two_threads_compute_what_one_does() {
-    let texts = ["Hello, how are you?"];
-    let one = alone(&mut load("tiny-embed"), &texts);
-    let two = alone(&mut Model::load(&spec("tiny-embed"), 2).unwrap(), &texts);
-    assert!(cosine(&one[0], &two[0]) > 0.999_999);
+fn in_any_company_and_with_any_threads_our_encoder_gives_the_same_bits() {
+    let long =
+        "They walked along the river until the lights of the town were far behind them. ".repeat(6);
+    let texts: Vec<&str> = TEXTS
+        .into_iter()
+        .cycle()
+        .take(30)
+        .chain([long.as_str()])
+        .collect();
+    for name in ["tiny-embed", "tiny-classify"] {
+        let mut model = load(name);
+        assert_eq!(model.company(), Company::Any, "{}", model.choice());
+        let expected = alone(&mut model, &texts);
+        for threads in 1..=3 {
+            let mut model = Model::load(&spec(name), threads).unwrap();
+            let tokenized = tokenize(&model, &texts);
+            assert_eq!(
+                alone(&mut model, &texts),
+                expected,
+                "{name}, {threads} threads"
+            );
+            let together = model.encode(&tokenized.iter().collect::<Vec<_>>()).unwrap();
+            assert_eq!(together, expected, "{name}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn our_encoder_gives_what_the_graph_gives() {
+    let texts = held_out("tiny-embed");
+    let texts: Vec<&str> = texts
+        .iter()
+        .map(|triple| triple["anchor"].as_str().unwrap())
+        .collect();
+    let own = alone(&mut load("tiny-embed"), &texts);
+    let graph = alone(&mut load_graph("tiny-embed"), &texts);
+    let cosines: Vec<f32> = own
+        .iter()
+        .zip(&graph)
+        .map(|(own, graph)| cosine(own, graph))
+        .collect();
+    let least = cosines.iter().copied().fold(1.0, f32::min);
+    let mean = cosines.iter().sum::<f32>() / cosines.len() as f32;
+    assert!(mean > 0.9995 && least > 0.998, "mean {mean}, least {least}");
+}
+
+#[test]
+fn what_is_not_of_the_family_is_left_to_the_graph() {
+    let folder = tempfile::tempdir().unwrap();
+    for (config, reason) in [
+        (
+            r#"{"model_type": "mpnet", "num_attention_heads": 4}"#,
+            "its type 'mpnet' is not one of the BERT family",
+        ),
+        (r#"{"model_type": "bert"}"#, "its sizes are not understood"),
+        (
+            r#"{"model_type": "bert", "num_attention_heads": 4, "hidden_act": "gelu_new"}"#,
+            "its activation 'gelu_new' is not supported",
+        ),
+        // A graph that computes something else than its description says shows in its results.
+        (
+            r#"{"model_type": "bert", "num_attention_heads": 2}"#,
+            "its results differ",
+        ),
+        (
+            r#"{"model_type": "bert", "num_attention_heads": 4, "hidden_act": "relu"}"#,
+            "its results differ",
+        ),
+    ] {
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, config).unwrap();
+        let mut spec = spec("tiny-embed");
+        for (name, file) in &mut spec.files {
+            if name == "config.json" {
+                file.clone_from(&path);
+            }
+        }
+        let mut model = Model::load(&spec, 1).unwrap();
+        assert!(model.choice().contains(reason), "{}", model.choice());
+        assert_eq!(
+            alone(&mut model, &TEXTS),
+            alone(&mut load_graph("tiny-embed"), &TEXTS)
+        );
+    }
 }
 
 #[test]
@@ -308,9 +398,9 @@ fn measure() {
         let started = std::time::Instant::now();
         let mut model = Model::load(&spec_of(Path::new(&folder)), threads).unwrap();
         println!(
-            "{threads} threads: loaded in {:.0} ms, company {:?}",
+            "{threads} threads: loaded in {:.0} ms; {}",
             started.elapsed().as_secs_f64() * 1e3,
-            model.company()
+            model.choice()
         );
         for tokens in [8, 32, 128] {
             let text = framed(&model, &"one word after another ".repeat(64), tokens).unwrap();

@@ -1,0 +1,204 @@
+//! The threads of an encoder.
+//!
+//! A short batch is one pack that all threads share. A longer one is cut into packs, and each thread takes one after another for
+//! itself, without waiting for the others: that is faster as soon as there is work for all.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::network::{Memory, Network, Pack, Team};
+use super::simd::Kernels;
+use crate::inference::encode::Tokenized;
+
+/// Tokens of a pack that a thread computes for itself: so many that every weight is used often while it is near, and so few that the
+/// activations stay near as well.
+const PACK_TOKENS: usize = 128;
+
+/// The threads; the one that asks is the first of them.
+#[derive(Debug)]
+pub(super) struct Crew {
+    network: Arc<Network>,
+    kernels: Kernels,
+    team: Arc<Team>,
+    alone: Team,
+    memory: Memory,
+    hands: Vec<Hand>,
+}
+
+/// Another thread.
+#[derive(Debug)]
+struct Hand {
+    orders: Sender<Order>,
+    done: Receiver<()>,
+}
+
+/// What a thread is asked to do.
+enum Order {
+    /// Its share of a pack.
+    Share(Arc<Pack>),
+    /// Packs, as long as there are any.
+    Packs(Arc<Work>),
+}
+
+/// Packs to be computed, and their results.
+struct Work {
+    packs: Vec<Pack>,
+    next: AtomicUsize,
+    results: Vec<Mutex<Vec<Vec<f32>>>>,
+}
+
+impl Crew {
+    /// Starts the threads.
+    pub fn new(network: &Arc<Network>, kernels: Kernels, threads: usize) -> Self {
+        let team = Arc::new(Team::new(threads.clamp(1, network.shape.heads)));
+        let hands = (1..team.members())
+            .map(|member| Hand::start(Arc::clone(network), kernels, Arc::clone(&team), member))
+            .collect();
+        Self {
+            network: Arc::clone(network),
+            kernels,
+            team,
+            alone: Team::new(1),
+            memory: Memory::default(),
+            hands,
+        }
+    }
+
+    /// The vectors of every text's tokens.
+    pub fn encode(&mut self, texts: &[&Tokenized]) -> Vec<Vec<f32>> {
+        let tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
+        if self.hands.is_empty() || (texts.len() > 1 && tokens > PACK_TOKENS) {
+            return self.in_packs(texts, tokens);
+        }
+        let pack = Arc::new(Pack::of(texts.iter().copied()));
+        for hand in &self.hands {
+            hand.order(Order::Share(Arc::clone(&pack)));
+        }
+        let memory = &mut self.memory;
+        let vectors = self.network.forward(
+            self.kernels,
+            &pack,
+            &self.team,
+            0,
+            memory,
+            &mut |_, _, _| {},
+        );
+        let vectors = split(&self.network, &pack, vectors);
+        self.await_hands();
+        vectors
+    }
+
+    fn in_packs(&mut self, texts: &[&Tokenized], tokens: usize) -> Vec<Vec<f32>> {
+        // As equal as can be, and one for each thread at least.
+        let packs = tokens
+            .div_ceil(PACK_TOKENS)
+            .max(self.team.members().min(texts.len()));
+        let most = tokens.div_ceil(packs);
+        let mut cut: Vec<Vec<&Tokenized>> = Vec::new();
+        let mut room = 0;
+        for &text in texts {
+            // A text that goes beyond by half or less is still nearer here than in a pack of its own.
+            if text.ids.len() > room + most / 2 || cut.is_empty() {
+                cut.push(Vec::new());
+                room = most;
+            }
+            room = room.saturating_sub(text.ids.len());
+            cut.last_mut().expect("one was pushed").push(text);
+        }
+        let work = Arc::new(Work {
+            packs: cut
+                .iter()
+                .map(|texts| Pack::of(texts.iter().copied()))
+                .collect(),
+            next: AtomicUsize::new(0),
+            results: cut.iter().map(|_| Mutex::default()).collect(),
+        });
+        for hand in &self.hands {
+            hand.order(Order::Packs(Arc::clone(&work)));
+        }
+        work.take(&self.network, self.kernels, &self.alone, &mut self.memory);
+        self.await_hands();
+        let results = work.results.iter();
+        results
+            .flat_map(|result| std::mem::take(&mut *result.lock().expect(UNHARMED)))
+            .collect()
+    }
+
+    fn await_hands(&self) {
+        for hand in &self.hands {
+            hand.done.recv().expect(UNHARMED);
+        }
+    }
+}
+
+/// Why locks and channels between the threads hold.
+const UNHARMED: &str = "a thread of the crew panics only together with the process";
+
+impl Hand {
+    fn start(network: Arc<Network>, kernels: Kernels, team: Arc<Team>, member: usize) -> Self {
+        let (orders, ordered) = channel();
+        let (tell, done) = channel();
+        let work = move || {
+            let alone = Team::new(1);
+            let mut memory = Memory::default();
+            while let Ok(order) = ordered.recv() {
+                match order {
+                    Order::Share(pack) => {
+                        network.forward(
+                            kernels,
+                            &pack,
+                            &team,
+                            member,
+                            &mut memory,
+                            &mut |_, _, _| {},
+                        );
+                    }
+                    Order::Packs(work) => work.take(&network, kernels, &alone, &mut memory),
+                }
+                if tell.send(()).is_err() {
+                    break;
+                }
+            }
+        };
+        // A panic in one thread would leave the others waiting for it: the process ends instead, and is started anew.
+        let guarded = move || {
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+                std::process::abort();
+            }
+        };
+        thread::Builder::new()
+            .name(format!("encoder-{member}"))
+            .spawn(guarded)
+            .expect("a thread can be started while a model is loaded");
+        Self { orders, done }
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.send(order).expect(UNHARMED);
+    }
+}
+
+impl Work {
+    fn take(&self, network: &Network, kernels: Kernels, alone: &Team, memory: &mut Memory) {
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(pack) = self.packs.get(index) else {
+                return;
+            };
+            let vectors = network.forward(kernels, pack, alone, 0, memory, &mut |_, _, _| {});
+            *self.results[index].lock().expect(UNHARMED) = split(network, pack, vectors);
+        }
+    }
+}
+
+/// The vectors of each text's tokens, without what fills them up.
+fn split(network: &Network, pack: &Pack, vectors: &[f32]) -> Vec<Vec<f32>> {
+    let (width, padded) = (network.shape.width, network.shape.padded_width());
+    let text = |text: &std::ops::Range<usize>| {
+        let rows = vectors[text.start * padded..text.end * padded].chunks_exact(padded);
+        rows.flat_map(|row| &row[..width]).copied().collect()
+    };
+    pack.texts.iter().map(text).collect()
+}

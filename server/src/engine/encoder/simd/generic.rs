@@ -1,0 +1,416 @@
+//! The arithmetic, written once for every set of vector instructions.
+//!
+//! All functions here are unsafe for one reason: they call the instructions of `S`, and trust the sizes that [`super`] has
+//! checked. Every row's result depends on that row alone and is computed in one order, whatever rows are beside it, so a
+//! text's numbers are the same, to the bit, in any company.
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the reason is one for all, and stands above"
+)]
+#![expect(
+    clippy::needless_range_loop,
+    reason = "several arrays run along, and the loops have to be unrolled"
+)]
+
+use super::isa::Isa;
+use super::{Activation, Head, Matrix, PANEL, Product, Range8, Rows, Scratch};
+
+/// Rows of a block of [`multiply`] that fill the registers: 32 of them where a vector has 16 elements, else 16.
+const fn block_rows<S: Isa>() -> usize {
+    if S::LANES == 16 { 6 } else { 3 }
+}
+
+/// See [`super::Kernels::quantize`].
+#[inline(always)]
+pub(super) unsafe fn quantize<S: Isa>(row: &[f32], stretch: &[f32], bytes: &mut [u8]) -> Range8 {
+    unsafe {
+        let (mut low, mut high) = (S::splat(0.0), S::splat(0.0));
+        for at in (0..row.len()).step_by(S::LANES) {
+            let x = S::mul(
+                S::load(row.as_ptr().add(at)),
+                S::load(stretch.as_ptr().add(at)),
+            );
+            low = S::min(low, x);
+            high = S::max(high, x);
+        }
+        let range = Range8::new(S::smallest(low), S::largest(high));
+        let factor = S::splat(1.0 / range.scale);
+        let zero = S::splat(range.zero as f32);
+        let (least, most) = (S::splat(0.0), S::splat(255.0));
+        for at in (0..row.len()).step_by(S::LANES) {
+            let x = S::mul(
+                S::load(row.as_ptr().add(at)),
+                S::load(stretch.as_ptr().add(at)),
+            );
+            let steps = S::round(S::fma(x, factor, zero));
+            S::store_bytes(
+                bytes.as_mut_ptr().add(at),
+                S::min(S::max(steps, least), most),
+            );
+        }
+        range
+    }
+}
+
+/// See [`super::Kernels::multiply`].
+#[inline(always)]
+pub(super) unsafe fn multiply<S: Isa>(rows: &Rows, weights: &Matrix, product: &mut Product<'_>) {
+    let (first, end) = (product.panels.start, product.panels.end);
+    let mut panel = first;
+    unsafe {
+        if S::LANES == 16 {
+            while panel + 4 <= end {
+                columns::<S, 4>(rows, weights, panel, product);
+                panel += 4;
+            }
+            while panel < end {
+                columns::<S, 1>(rows, weights, panel, product);
+                panel += 1;
+            }
+        } else {
+            while panel < end {
+                columns::<S, 2>(rows, weights, panel, product);
+                panel += 1;
+            }
+        }
+    }
+}
+
+/// `VECTORS` vectors of columns from a panel on, for all rows. The rows are cut into blocks that are as equal as can be.
+#[inline(always)]
+unsafe fn columns<S: Isa, const VECTORS: usize>(
+    rows: &Rows,
+    weights: &Matrix,
+    panel: usize,
+    product: &mut Product<'_>,
+) {
+    let count = rows.count();
+    let blocks = count.div_ceil(block_rows::<S>());
+    let mut row = 0;
+    for block in 0..blocks {
+        let size = (count - row).div_ceil(blocks - block);
+        unsafe {
+            match size {
+                1 => cell::<S, 1, VECTORS>(rows, weights, row, panel, product),
+                2 => cell::<S, 2, VECTORS>(rows, weights, row, panel, product),
+                3 => cell::<S, 3, VECTORS>(rows, weights, row, panel, product),
+                4 => cell::<S, 4, VECTORS>(rows, weights, row, panel, product),
+                5 => cell::<S, 5, VECTORS>(rows, weights, row, panel, product),
+                _ => cell::<S, 6, VECTORS>(rows, weights, row, panel, product),
+            }
+        }
+        row += size;
+    }
+}
+
+#[inline(always)]
+unsafe fn cell<S: Isa, const ROWS: usize, const VECTORS: usize>(
+    rows: &Rows,
+    weights: &Matrix,
+    row: usize,
+    panel: usize,
+    product: &mut Product<'_>,
+) {
+    unsafe {
+        let per_panel = PANEL / S::LANES;
+        let groups = weights.groups;
+        let base = weights.bytes.as_ptr();
+        let column: [*const i8; VECTORS] = std::array::from_fn(|vector| {
+            base.add(
+                (panel + vector / per_panel) * groups * PANEL * 4
+                    + vector % per_panel * S::LANES * 4,
+            )
+        });
+        let left: [*const u8; ROWS] =
+            std::array::from_fn(|n| rows.bytes.as_ptr().add((row + n) * rows.stride));
+        let mut sums = [[S::zero(); VECTORS]; ROWS];
+        for group in 0..groups {
+            for n in 0..ROWS {
+                let a = S::spread(left[n].add(group * 4));
+                for vector in 0..VECTORS {
+                    sums[n][vector] =
+                        S::dot(sums[n][vector], a, column[vector].add(group * PANEL * 4));
+                }
+            }
+        }
+        let at = panel * PANEL;
+        let out = at - product.panels.start * PANEL;
+        for n in 0..ROWS {
+            for vector in 0..VECTORS {
+                let at = at + vector * S::LANES;
+                let x = finish::<S>(
+                    sums[n][vector],
+                    rows.ranges[row + n],
+                    weights,
+                    at,
+                    product.activation,
+                );
+                let to = (row + n) * product.stride + out + vector * S::LANES;
+                S::store(product.out.as_mut_ptr().add(to), x);
+            }
+        }
+    }
+}
+
+/// From sums of products of bytes to what a linear layer gives: for a row of this range, the outputs from `at` on.
+#[inline(always)]
+pub(super) unsafe fn finish<S: Isa>(
+    sum: S::I,
+    range: Range8,
+    weights: &Matrix,
+    at: usize,
+    activation: Activation,
+) -> S::F {
+    unsafe {
+        let x = S::settle(sum, range.zero, weights.sums.as_ptr().add(at));
+        let step = S::mul(
+            S::splat(range.scale),
+            S::load(weights.scales.as_ptr().add(at)),
+        );
+        let x = S::fma(x, step, S::load(weights.bias.as_ptr().add(at)));
+        match activation {
+            Activation::None => x,
+            Activation::Gelu => gelu::<S>(x),
+            Activation::Relu => S::max(x, S::splat(0.0)),
+        }
+    }
+}
+
+/// `x * Phi(x)`, Phi being the normal distribution: an odd polynomial of degree 17, fitted so that the largest error of the
+/// whole between -8 and 8 is 5e-5.
+#[inline(always)]
+unsafe fn gelu<S: Isa>(x: S::F) -> S::F {
+    const POLYNOMIAL: [f32; 9] = [
+        3.036_358_3e-11,
+        -3.314_607e-9,
+        1.590_977_5e-7,
+        -4.451_691e-6,
+        8.142_472_5e-5,
+        -1.037_588_3e-3,
+        9.585_192e-3,
+        -6.598_464e-2,
+        3.987_126e-1,
+    ];
+    unsafe {
+        let clamped = S::min(S::max(x, S::splat(-4.5)), S::splat(4.5));
+        let square = S::mul(clamped, clamped);
+        let mut sum = S::splat(POLYNOMIAL[0]);
+        for coefficient in &POLYNOMIAL[1..] {
+            sum = S::fma(sum, square, S::splat(*coefficient));
+        }
+        S::mul(x, S::fma(clamped, sum, S::splat(0.5)))
+    }
+}
+
+/// e to the power of `x`, for `x` of at most 0; below -87, as of -87. Cephes' `expf`, relative error 2e-7.
+#[inline(always)]
+unsafe fn exp<S: Isa>(x: S::F) -> S::F {
+    unsafe {
+        let x = S::max(x, S::splat(-87.0));
+        let twos = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
+        let rest = S::fma(twos, S::splat(-0.693_359_4), x);
+        let rest = S::fma(twos, S::splat(2.121_944_4e-4), rest);
+        let mut sum = S::splat(1.987_569_1e-4);
+        for coefficient in [
+            1.398_2e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            5e-1,
+        ] {
+            sum = S::fma(sum, rest, S::splat(coefficient));
+        }
+        let sum = S::fma(S::mul(rest, rest), sum, S::add(rest, S::splat(1.0)));
+        S::mul(sum, S::exp2(twos))
+    }
+}
+
+/// See [`super::Kernels::normalize`].
+#[inline(always)]
+pub(super) unsafe fn normalize<S: Isa>(
+    row: &mut [f32],
+    width: usize,
+    gain: &[f32],
+    shift: &[f32],
+    epsilon: f32,
+) {
+    unsafe {
+        let data = row.as_mut_ptr();
+        let mut sum = S::splat(0.0);
+        for at in (0..row.len()).step_by(S::LANES) {
+            sum = S::add(sum, S::load(data.add(at)));
+        }
+        let mean = S::splat(S::sum(sum) / width as f32);
+        let mut squares = S::splat(0.0);
+        for at in (0..width).step_by(S::LANES) {
+            let x = S::keep(
+                S::sub(S::load(data.add(at)), mean),
+                (width - at).min(S::LANES),
+            );
+            squares = S::fma(x, x, squares);
+        }
+        let factor = S::splat(1.0 / (S::sum(squares) / width as f32 + epsilon).sqrt());
+        for at in (0..row.len()).step_by(S::LANES) {
+            let x = S::mul(S::sub(S::load(data.add(at)), mean), factor);
+            let x = S::fma(
+                x,
+                S::load(gain.as_ptr().add(at)),
+                S::load(shift.as_ptr().add(at)),
+            );
+            S::store(data.add(at), x);
+        }
+    }
+}
+
+/// See [`super::Kernels::attend`].
+#[inline(always)]
+pub(super) unsafe fn attend<S: Isa>(
+    head: &Head<'_>,
+    scratch: &mut Scratch,
+    out: &mut [f32],
+    out_stride: usize,
+) {
+    let tokens = head.tokens;
+    // As many as fill whole vectors.
+    let columns = tokens.next_multiple_of(PANEL);
+    let size = head.size.next_multiple_of(PANEL);
+    scratch.prepare(head, columns, size);
+    let blocks = tokens.div_ceil(block_rows::<S>());
+    let mut row = 0;
+    for block in 0..blocks {
+        let count = (tokens - row).div_ceil(blocks - block);
+        unsafe {
+            match count {
+                1 => attend_rows::<S, 1>(head, row, columns, size, scratch),
+                2 => attend_rows::<S, 2>(head, row, columns, size, scratch),
+                3 => attend_rows::<S, 3>(head, row, columns, size, scratch),
+                4 => attend_rows::<S, 4>(head, row, columns, size, scratch),
+                5 => attend_rows::<S, 5>(head, row, columns, size, scratch),
+                _ => attend_rows::<S, 6>(head, row, columns, size, scratch),
+            }
+        }
+        for n in 0..count {
+            let to = (row + n) * out_stride;
+            out[to..to + head.size].copy_from_slice(&scratch.out[n * size..n * size + head.size]);
+        }
+        row += count;
+    }
+}
+
+/// A few queries against all keys: their scores never leave the nearest cache.
+#[inline(always)]
+unsafe fn attend_rows<S: Isa, const ROWS: usize>(
+    head: &Head<'_>,
+    row: usize,
+    columns: usize,
+    size: usize,
+    scratch: &mut Scratch,
+) {
+    unsafe {
+        let queries = head.queries.as_ptr().add(row * head.stride);
+        let scores = scratch.scores.as_mut_ptr();
+        float_product::<S, ROWS>(
+            (queries, head.stride, head.size),
+            (scratch.keys.as_ptr(), columns),
+            (scores, columns),
+        );
+        let mut factors = [0.0; ROWS];
+        for (n, factor) in factors.iter_mut().enumerate() {
+            let scores = scores.add(n * columns);
+            for at in head.tokens..columns {
+                *scores.add(at) = f32::NEG_INFINITY;
+            }
+            let mut largest = S::splat(f32::NEG_INFINITY);
+            for at in (0..columns).step_by(S::LANES) {
+                largest = S::max(largest, S::load(scores.add(at)));
+            }
+            let largest = S::splat(S::largest(largest));
+            let mut sum = S::splat(0.0);
+            for at in (0..columns).step_by(S::LANES) {
+                let x = exp::<S>(S::sub(S::load(scores.add(at)), largest));
+                S::store(scores.add(at), x);
+                let x = S::keep(x, head.tokens.saturating_sub(at).min(S::LANES));
+                sum = S::add(sum, x);
+            }
+            *factor = 1.0 / S::sum(sum);
+        }
+        let out = scratch.out.as_mut_ptr();
+        float_product::<S, ROWS>(
+            (scores, columns, head.tokens),
+            (scratch.values.as_ptr(), size),
+            (out, size),
+        );
+        for (n, factor) in factors.into_iter().enumerate() {
+            for at in (0..size).step_by(S::LANES) {
+                let to = out.add(n * size + at);
+                S::store(to, S::mul(S::load(to), S::splat(factor)));
+            }
+        }
+    }
+}
+
+/// `ROWS` rows (pointer, stride, inner length) times a matrix (pointer, stride; the stride is its width): to rows of the
+/// same width.
+#[inline(always)]
+unsafe fn float_product<S: Isa, const ROWS: usize>(
+    (left, left_stride, inner): (*const f32, usize, usize),
+    (right, width): (*const f32, usize),
+    (out, out_stride): (*mut f32, usize),
+) {
+    unsafe {
+        let mut at = 0;
+        if S::LANES == 16 {
+            while at + 4 * S::LANES <= width {
+                float_cell::<S, ROWS, 4>(
+                    (left, left_stride, inner),
+                    (right.add(at), width),
+                    (out.add(at), out_stride),
+                );
+                at += 4 * S::LANES;
+            }
+        }
+        while at + 2 * S::LANES <= width {
+            float_cell::<S, ROWS, 2>(
+                (left, left_stride, inner),
+                (right.add(at), width),
+                (out.add(at), out_stride),
+            );
+            at += 2 * S::LANES;
+        }
+        while at < width {
+            float_cell::<S, ROWS, 1>(
+                (left, left_stride, inner),
+                (right.add(at), width),
+                (out.add(at), out_stride),
+            );
+            at += S::LANES;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn float_cell<S: Isa, const ROWS: usize, const VECTORS: usize>(
+    (left, left_stride, inner): (*const f32, usize, usize),
+    (right, right_stride): (*const f32, usize),
+    (out, out_stride): (*mut f32, usize),
+) {
+    unsafe {
+        let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
+        for k in 0..inner {
+            let b: [S::F; VECTORS] = std::array::from_fn(|vector| {
+                S::load(right.add(k * right_stride + vector * S::LANES))
+            });
+            for n in 0..ROWS {
+                let a = S::splat(*left.add(n * left_stride + k));
+                for vector in 0..VECTORS {
+                    sums[n][vector] = S::fma(a, b[vector], sums[n][vector]);
+                }
+            }
+        }
+        for n in 0..ROWS {
+            for vector in 0..VECTORS {
+                S::store(out.add(n * out_stride + vector * S::LANES), sums[n][vector]);
+            }
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The encoder's arithmetic on the processor's vector instructions, chosen at run time.
+//!
+//! This is the only place of the engine with `unsafe` code. `isa` says what a set of vector instructions offers, `avx512`,
+//! `avx2` and `portable` are three of them, and `generic` is the arithmetic over any; `amx` multiplies in tiles. [`Kernels`] is the safe outside: it checks the
+//! sizes that the inside trusts.
+//!
+//! Weights are signed bytes with a scale for each output; activations are unsigned bytes with a range for each row
+//! ("per token"). Products of the two are added up exactly, in 32-bit integers.
+#![expect(
+    unsafe_code,
+    reason = "vector instructions are there on some processors only"
+)]
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod generic;
+mod isa;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+/// Columns of a panel: as many as the widest vector has elements. Rows of floats are padded with zeros to a multiple of it.
+pub const PANEL: usize = 16;
+
+/// Inputs of a matrix are filled up to a multiple of this, with weights of zero.
+const FILLED_INPUTS: usize = 64;
+
+/// Longest row of a matrix, in inputs: so many products of two bytes, less their zero points, fit a 32-bit integer.
+pub const MOST_INPUTS: usize = 1 << 15;
+
+/// The range of a row of activations: byte `b` stands for `(b - zero) * scale`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Range8 {
+    pub scale: f32,
+    pub zero: i32,
+}
+
+impl Range8 {
+    /// The range from `low` (at most 0) to `high` (at least 0), in 255 steps.
+    fn new(low: f32, high: f32) -> Self {
+        let scale = (high - low) / 255.0;
+        // Nothing but zeros, or numbers so small that a step of them is not a number any more.
+        if !scale.is_normal() {
+            return Self {
+                scale: 1.0,
+                zero: 0,
+            };
+        }
+        Self {
+            scale,
+            zero: (-low / scale).round_ties_even() as i32,
+        }
+    }
+}
+
+/// Activations as bytes: `[rows, width]`.
+#[derive(Debug, Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+    stride: usize,
+    ranges: Vec<Range8>,
+}
+
+impl Rows {
+    /// Makes room for `count` rows of `width` activations.
+    pub fn resize(&mut self, count: usize, width: usize) {
+        self.stride = width.next_multiple_of(FILLED_INPUTS);
+        self.bytes.resize(count * self.stride, 0);
+        self.ranges.resize(count, Range8::default());
+    }
+
+    /// Number of rows.
+    pub fn count(&self) -> usize {
+        self.ranges.len()
+    }
+}
+
+/// A linear layer's weights, packed for [`Kernels::multiply`]: panels of [`PANEL`] outputs; in a panel groups of four inputs; in a
+/// group each output's four weights. Outputs and inputs are filled up with zeros.
+#[derive(Debug, Default)]
+pub struct Matrix {
+    bytes: Vec<i8>,
+    /// Groups of four inputs.
+    groups: usize,
+    /// Per output: what a weight of 1 stands for.
+    scales: Vec<f32>,
+    /// Per output: the sum of its weights.
+    sums: Vec<i32>,
+    bias: Vec<f32>,
+}
+
+impl Matrix {
+    /// A layer of `inputs` and `outputs` with all weights and biases 0.
+    ///
+    /// # Panics
+    /// If there are more inputs than [`MOST_INPUTS`].
+    pub fn zero(inputs: usize, outputs: usize) -> Self {
+        assert!(inputs <= MOST_INPUTS);
+        let groups = inputs.next_multiple_of(FILLED_INPUTS) / 4;
+        let outputs = outputs.next_multiple_of(PANEL);
+        Self {
+            bytes: vec![0; outputs * groups * 4],
+            groups,
+            scales: vec![0.0; outputs],
+            sums: vec![0; outputs],
+            bias: vec![0.0; outputs],
+        }
+    }
+
+    /// Sets an output's weights, rounded to steps of 1/127 of the largest, and its bias.
+    pub fn set(&mut self, output: usize, weights: impl Iterator<Item = f32> + Clone, bias: f32) {
+        let largest = weights
+            .clone()
+            .fold(0.0f32, |largest, weight| largest.max(weight.abs()));
+        let scale = if (largest / 127.0).is_normal() {
+            largest / 127.0
+        } else {
+            1.0
+        };
+        let base = output / PANEL * self.groups * PANEL * 4 + output % PANEL * 4;
+        let mut sum = 0;
+        for (input, weight) in weights.enumerate() {
+            // At most 127 either way, by the choice of the scale.
+            let weight = (weight / scale).round_ties_even() as i8;
+            self.bytes[base + input / 4 * PANEL * 4 + input % 4] = weight;
+            sum += i32::from(weight);
+        }
+        self.scales[output] = scale;
+        self.sums[output] = sum;
+        self.bias[output] = bias;
+    }
+
+    /// Panels of outputs.
+    pub fn panels(&self) -> usize {
+        self.scales.len() / PANEL
+    }
+}
+
+/// What follows a linear layer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Activation {
+    None,
+    Gelu,
+    Relu,
+}
+
+/// Where the result of a linear layer goes: the columns of some panels, row by row.
+pub struct Product<'a> {
+    pub panels: Range<usize>,
+    pub activation: Activation,
+    pub out: &'a mut [f32],
+    /// From one row of `out` to the next.
+    pub stride: usize,
+}
+
+/// One attention head of one text. `queries`, `keys` and `values` begin with their first token's numbers; the queries are
+/// scaled already.
+pub struct Head<'a> {
+    pub queries: &'a [f32],
+    pub keys: &'a [f32],
+    pub values: &'a [f32],
+    /// From one token's numbers to the next's.
+    pub stride: usize,
+    pub tokens: usize,
+    /// Numbers of a token.
+    pub size: usize,
+}
+
+/// Working memory of [`Kernels::attend`].
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Keys, transposed.
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    scores: Vec<f32>,
+    out: Vec<f32>,
+}
+
+/// Most rows that the kernels treat at once.
+const MOST_ROWS: usize = 6;
+
+impl Scratch {
+    /// Lays a head's keys and values out for the products: `columns` is the number of tokens and `size` that of a token's numbers,
+    /// both filled up.
+    fn prepare(&mut self, head: &Head<'_>, columns: usize, size: usize) {
+        self.keys.resize(head.size * columns, 0.0);
+        self.values.resize(head.tokens * size, 0.0);
+        self.scores.resize(MOST_ROWS * columns, 0.0);
+        self.out.resize(MOST_ROWS * size, 0.0);
+        for token in 0..head.tokens {
+            let key = &head.keys[token * head.stride..][..head.size];
+            for (n, x) in key.iter().enumerate() {
+                self.keys[n * columns + token] = *x;
+            }
+            let value = &head.values[token * head.stride..][..head.size];
+            let row = &mut self.values[token * size..(token + 1) * size];
+            row[..head.size].copy_from_slice(value);
+            row[head.size..].fill(0.0);
+        }
+    }
+}
+
+/// A set of vector instructions that this processor has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Kernels(Choice);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Choice {
+    /// Products with AMX, everything else with AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+/// Functions of `generic`, compiled for each set of instructions, and the choice between them.
+macro_rules! dispatched {
+    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;)*) => {
+        #[cfg(target_arch = "x86_64")]
+        mod for_avx512 {
+            use super::*;
+            $(#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+            pub(super) unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                // SAFETY: passed on; this function's own attribute says which instructions there are.
+                unsafe { generic::$name::<avx512::Avx512>($($argument),*) }
+            })*
+        }
+        #[cfg(target_arch = "x86_64")]
+        mod for_avx2 {
+            use super::*;
+            $(#[target_feature(enable = "avx2,fma")]
+            pub(super) unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                // SAFETY: passed on; this function's own attribute says which instructions there are.
+                unsafe { generic::$name::<avx2::Avx2>($($argument),*) }
+            })*
+        }
+        impl Choice {
+            $(
+            /// # Safety
+            /// As the function of `generic`; the instructions are there, because a choice is made only where they are.
+            unsafe fn $name(self, $($argument: $type),*) $(-> $result)? {
+                // SAFETY: passed on.
+                unsafe {
+                    match self {
+                        #[cfg(target_arch = "x86_64")]
+                        Self::Amx | Self::Avx512 => for_avx512::$name($($argument),*),
+                        #[cfg(target_arch = "x86_64")]
+                        Self::Avx2 => for_avx2::$name($($argument),*),
+                        Self::Portable => generic::$name::<portable::Portable>($($argument),*),
+                    }
+                }
+            })*
+        }
+    };
+}
+
+dispatched! {
+    fn quantize(row: &[f32], stretch: &[f32], bytes: &mut [u8]) -> Range8;
+    fn multiply(rows: &Rows, weights: &Matrix, product: &mut Product<'_>);
+    fn normalize(row: &mut [f32], width: usize, gain: &[f32], shift: &[f32], epsilon: f32);
+    fn attend(head: &Head<'_>, scratch: &mut Scratch, out: &mut [f32], out_stride: usize);
+}
+
+impl Kernels {
+    /// The best for this processor.
+    pub fn best() -> Self {
+        Self::all()
+            .next()
+            .expect("there is always the portable one")
+    }
+
+    /// Those that this processor can run, best first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let vectors = {
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni");
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            [
+                (avx512 && amx::is_available()).then_some(Choice::Amx),
+                avx512.then_some(Choice::Avx512),
+                avx2.then_some(Choice::Avx2),
+            ]
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let vectors = [None];
+        vectors
+            .into_iter()
+            .flatten()
+            .chain([Choice::Portable])
+            .map(Self)
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Choice::Amx => "AMX",
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx512 => "AVX-512 VNNI",
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx2 => "AVX2",
+            Choice::Portable => "portable",
+        }
+    }
+
+    /// Turns row `index` of `rows` into bytes: `row * stretch`, element by element, in a range of its own.
+    ///
+    /// # Panics
+    /// If the sizes do not agree: `row` and `stretch` are of one length, filled up to whole panels, and a row of `rows` is as long.
+    pub fn quantize(self, row: &[f32], stretch: &[f32], rows: &mut Rows, index: usize) {
+        let stride = rows.stride;
+        assert!(
+            row.len() <= stride && row.len().is_multiple_of(PANEL) && stretch.len() == row.len()
+        );
+        // What follows the row's bytes meets weights of zero.
+        let bytes = &mut rows.bytes[index * stride..][..row.len()];
+        // SAFETY: all three have one length, whole vectors.
+        rows.ranges[index] = unsafe { self.0.quantize(row, stretch, bytes) };
+    }
+
+    /// Multiplies rows of activations with the weights of some panels, adds the biases, and applies the activation.
+    ///
+    /// # Panics
+    /// If the sizes do not agree.
+    pub fn multiply(self, rows: &Rows, weights: &Matrix, product: &mut Product<'_>) {
+        let columns = product.panels.len() * PANEL;
+        assert!(product.panels.end <= weights.panels() && columns <= product.stride);
+        assert!(
+            weights.groups * 4 <= rows.stride && rows.bytes.len() == rows.count() * rows.stride
+        );
+        assert!(
+            rows.count() == 0 || product.out.len() >= (rows.count() - 1) * product.stride + columns
+        );
+        // SAFETY: every row has the bytes that a panel's groups want, every panel is there with its scales, sums and biases (`Matrix`
+        // makes them of one size), and the result has room for every row.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Choice::Amx => amx::multiply(rows, weights, product),
+                other => other.multiply(rows, weights, product),
+            }
+        }
+    }
+
+    /// Layer normalisation of the first `width` numbers of a row; `gain` and `shift` are zero beyond.
+    ///
+    /// # Panics
+    /// If the sizes do not agree.
+    pub fn normalize(
+        self,
+        row: &mut [f32],
+        width: usize,
+        gain: &[f32],
+        shift: &[f32],
+        epsilon: f32,
+    ) {
+        assert!(row.len().is_multiple_of(PANEL) && width <= row.len() && width > 0);
+        assert!(gain.len() == row.len() && shift.len() == row.len());
+        // SAFETY: all have one length, whole vectors.
+        unsafe { self.0.normalize(row, width, gain, shift, epsilon) }
+    }
+
+    /// Attention of every token to every token of one text, for one head; `out` gets a token's numbers every `out_stride`.
+    ///
+    /// # Panics
+    /// If the sizes do not agree.
+    pub fn attend(
+        self,
+        head: &Head<'_>,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        if head.tokens == 0 {
+            return;
+        }
+        let length = (head.tokens - 1) * head.stride + head.size;
+        assert!(head.size <= head.stride && head.size > 0);
+        assert!(
+            head.queries.len() >= length
+                && head.keys.len() >= length
+                && head.values.len() >= length
+        );
+        // SAFETY: the queries are there for every token; `Scratch::prepare` makes the other operands as large as they are read.
+        unsafe { self.0.attend(head, scratch, out, out_stride) }
+    }
+}

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check clean
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check clean loadgen-proof
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -24,6 +24,9 @@ lint: setup             ## Formatting and clippy, warnings as errors
 
 smoke: build            ## Start the server, ask it, measure it with loadgen, stop it
 	.ci/smoke
+
+loadgen-proof:          ## Count how often loadgen is right about servers whose truth is known (minutes, a quiet machine)
+	$(CARGO) test $(PROFILE) -p loadgen --test it proof:: -- --ignored --nocapture --test-threads 1
 
 URL ?= http://127.0.0.1:11434
 

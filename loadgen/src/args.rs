@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::{commands::Command, report::Outputs, units};
+use crate::{checks::assertion::Assertion, commands::Command, exit::Exit, report::Outputs, units};
 
 /// Measures inference servers that speak Ollama's API, side by side, under the same work.
 #[derive(Debug, Parser)]
@@ -104,6 +104,18 @@ pub struct Measure {
     /// Differences below this share do not matter in practice
     #[arg(long, value_name = "SHARE", default_value_t = 0.03)]
     pub margin: f64,
+
+    /// What must hold of the results, such as `ratio(e2e.p95) <= 0.9`, `ours.ttft.p95 < 200ms`, `ours.errors == 0`
+    #[arg(long = "assert", value_name = "EXPR")]
+    pub asserts: Vec<Assertion>,
+
+    /// What an assertion that the data do not decide means for the exit code
+    #[arg(long, value_name = "OUTCOME", default_value = "3", value_parser = crate::exit::on_inconclusive)]
+    pub on_inconclusive: Exit,
+
+    /// Neither compare the targets before the measurement nor audit them after it
+    #[arg(long)]
+    pub no_checks: bool,
 
     /// Which forms of the report are written besides the table.
     #[command(flatten)]

@@ -9,7 +9,9 @@ pub enum Exit {
     Failed,
     /// The command line makes no sense.
     Usage,
-    /// The targets did not do the same work.
+    /// The data do not decide an assertion.
+    Inconclusive,
+    /// The measurement is not to be believed, or the targets did not do the same work.
     Invalid,
     /// A target does not answer, or lacks the model.
     Unreachable,
@@ -18,12 +20,13 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number; 3 is kept for assertions that the data do not decide.
+    /// The number.
     pub fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::Inconclusive => 3,
             Self::Invalid => 4,
             Self::Unreachable => 5,
             Self::Interrupted => 130,
@@ -34,11 +37,29 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "everything asked for was measured and every reply was good",
-            Self::Failed => "some requests failed or gave wrong replies",
+            Self::Failed => {
+                "some requests failed or gave wrong replies, or an assertion does not hold"
+            }
             Self::Usage => "the command line makes no sense",
-            Self::Invalid => "the targets did not do the same work",
+            Self::Inconclusive => "the data do not decide what was demanded",
+            Self::Invalid => {
+                "the measurement is not valid, or the targets did not do the same work"
+            }
             Self::Unreachable => "a target does not answer, or lacks the model",
             Self::Interrupted => "stopped by the user; the report covers what was done",
         }
+    }
+}
+
+/// Reads `--on-inconclusive`: what an assertion that the data do not decide means.
+///
+/// # Errors
+/// One line that says what to type.
+pub fn on_inconclusive(typed: &str) -> Result<Exit, String> {
+    match typed {
+        "pass" => Ok(Exit::Ok),
+        "fail" => Ok(Exit::Failed),
+        "3" => Ok(Exit::Inconclusive),
+        _ => Err("write pass, fail or 3".into()),
     }
 }

@@ -8,22 +8,12 @@
 #![allow(dead_code, unused_imports)]
 
 mod args;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the commands and the report take it up piece by piece"
-)]
+mod calibration;
 mod checks;
 mod client;
 mod commands;
 mod exit;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the run takes the readings up next"
-)]
 mod host;
-#[allow(dead_code, unused_imports, reason = "the run marks the phases next")]
 mod memory;
 mod mock;
 mod plan;
@@ -31,11 +21,6 @@ mod progress;
 mod report;
 mod routes;
 mod run;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the report takes the new figures up piece by piece"
-)]
 mod stats;
 mod units;
 mod workload;

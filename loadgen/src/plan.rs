@@ -6,6 +6,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     args::Measure,
+    checks::assertion::Assertion,
+    exit::Exit,
     workload::{Group, Lengths, Load, LoadPoint, Workload, named},
 };
 
@@ -35,6 +37,12 @@ pub struct Plan {
     pub margin: f64,
     /// No progress.
     pub quiet: bool,
+    /// What must hold, each with the workload whose file says so; `None` for those of the command line.
+    pub asserts: Vec<(Option<String>, Assertion)>,
+    /// What an assertion that the data do not decide means.
+    pub on_inconclusive: Exit,
+    /// Whether targets are compared before and audited after the measurement.
+    pub checks: bool,
 }
 
 /// A command line that makes no sense; one line that says what to type instead.
@@ -70,6 +78,9 @@ impl TryFrom<Measure> for Plan {
             .or_else(|| groups.iter().find_map(|group| group.pace().seed))
             .unwrap_or_else(rand::random);
         Ok(Self {
+            asserts: asserts(&args.asserts, &targets, &groups)?,
+            on_inconclusive: args.on_inconclusive,
+            checks: !args.no_checks,
             targets,
             groups,
             seed,
@@ -81,6 +92,42 @@ impl TryFrom<Measure> for Plan {
             quiet: args.quiet,
         })
     }
+}
+
+/// Every assertion, those of workload files among them; a target that does not exist is a mistake.
+fn asserts(
+    typed: &[Assertion],
+    targets: &[TargetPlan],
+    groups: &[Group],
+) -> Result<Vec<(Option<String>, Assertion)>, UsageError> {
+    let mut all: Vec<(Option<String>, Assertion)> =
+        typed.iter().map(|one| (None, one.clone())).collect();
+    for workload in groups
+        .iter()
+        .flat_map(|group| &group.parts)
+        .map(|part| &part.workload)
+    {
+        for assert in &workload.asserts {
+            let assertion = assert.expr.parse().map_err(UsageError)?;
+            all.push((Some(workload.name.clone()), assertion));
+        }
+    }
+    for (_, assertion) in &all {
+        let name = assertion.subject.target.as_deref();
+        if let Some(name) = name.filter(|name| targets.iter().all(|target| target.name != *name)) {
+            return usage(format!(
+                "assertion {:?}: no target is named {name:?}",
+                assertion.to_string()
+            ));
+        }
+        if assertion.subject.is_ratio && targets.len() < 2 {
+            return usage(format!(
+                "assertion {:?}: a ratio needs two targets",
+                assertion.to_string()
+            ));
+        }
+    }
+    Ok(all)
 }
 
 /// The workloads, with what the command line says in place of their files.

@@ -1,10 +1,14 @@
 //! Whether a measurement may be believed, and whether two targets may be compared at all.
 //!
-//! `gates` are the conditions that a trustworthy measurement meets, and `assertion` is what the user demands of the
-//! results. Every decision is a pure function of what was measured. This folder computes no percentile and prints nothing.
+//! `preflight` asks both targets the same questions before the clock starts, `audit` looks for caches and miscounts after
+//! it, `gates` are the conditions that a trustworthy measurement meets, and `assertion` is what the user demands of the
+//! results. The questions go over the wire; every decision is a pure function of what came back. This folder computes no
+//! percentile and prints nothing.
 
 pub mod assertion;
+pub mod audit;
 pub mod gates;
+pub mod preflight;
 
 use crate::stats::Judgement;
 
@@ -49,6 +53,8 @@ pub struct Check {
     pub outcome: Outcome,
     /// What was found, naming the workload and the targets.
     pub detail: String,
+    /// The figure that decided, where there is one: the least cosine, a share.
+    pub value: Option<f64>,
 }
 
 impl From<Judgement> for Outcome {

@@ -33,7 +33,7 @@ pub enum Command {
     /// Say what on this machine would spoil a measurement
     Doctor(doctor::Args),
     /// Compare a target with itself: it must say "no difference"
-    Aa(aa::Args),
+    Aa(Box<aa::Args>),
     /// Serve scripted replies at known times, to prove this tool and its figures
     Mock(Box<mock::Args>),
     /// Write a workload file with comments, to start from
@@ -65,7 +65,7 @@ impl Command {
             Self::Report(args) => report::execute(args).await,
             Self::Calibrate(args) => calibrate::execute(args).await,
             Self::Doctor(args) => doctor::execute(args).await,
-            Self::Aa(args) => aa::execute(args).await,
+            Self::Aa(args) => aa::execute(*args).await,
             Self::Mock(args) => done(mock::serve(*args).await),
             Self::Init(args) => init::execute(args).await,
             Self::MockWorker(args) => done(mock::worker::hold(&args)),

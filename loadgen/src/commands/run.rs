@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
     plan::Plan,
     progress::Progress,
-    report::{self, Page},
+    report::{self, Page, Report},
     run,
 };
 
@@ -34,11 +34,19 @@ pub async fn execute(args: Args) -> Result<u8, Stopped> {
     measured(measure).await
 }
 
-/// Measures what `args` ask for and reports it.
+/// Measures what `args` ask for and reports it. Returns the exit code.
 ///
 /// # Errors
 /// [`Stopped`] when nothing could be measured.
 pub async fn measured(args: Measure) -> Result<u8, Stopped> {
+    Ok(carried_out(args).await?.exit_code)
+}
+
+/// Measures what `args` ask for and reports it.
+///
+/// # Errors
+/// [`Stopped`] when nothing could be measured.
+pub async fn carried_out(args: Measure) -> Result<Report, Stopped> {
     let outputs = args.outputs.clone();
     let plan = Plan::try_from(args).map_err(Stopped::usage)?;
     let mut progress = Progress::new(&plan);
@@ -51,7 +59,7 @@ pub async fn measured(args: Measure) -> Result<u8, Stopped> {
     let report = report::analyse(&plan, &record, typed(plan.seed));
     print!("{}", report::render(&report, &Page::stdout()));
     outputs.write(&report, &record).map_err(Stopped::usage)?;
-    Ok(report.exit_code)
+    Ok(report)
 }
 
 /// The command line that repeats this run: as typed, with the seed that was drawn.

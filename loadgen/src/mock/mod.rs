@@ -4,6 +4,8 @@
 //! hold memory. It is written against the API, not against the client: nothing here imports the measuring side.
 
 mod fault;
+mod memory;
+mod pace;
 mod replies;
 mod script;
 pub mod worker;
@@ -24,6 +26,8 @@ use axum::{
 use tokio::net::TcpListener;
 
 use fault::Faults;
+use memory::Replies;
+use pace::Pace;
 
 /// How the mock behaves.
 #[derive(Debug, Clone, clap::Args)]
@@ -87,6 +91,30 @@ pub struct Args {
     /// Let a child process hold this much memory
     #[arg(long, value_name = "MIB")]
     worker_mib: Option<usize>,
+
+    /// How the times vary.
+    #[command(flatten)]
+    pace: pace::Args,
+
+    /// Remember every reply and repeat it at once when the same prompt comes again
+    #[arg(long)]
+    reply_cache: bool,
+
+    /// Write into every piece when the request arrived and when the piece was sent (Unix time in nanoseconds)
+    #[arg(long)]
+    stamp: bool,
+
+    /// Tokens of context that models are said to have
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096)]
+    context: u64,
+
+    /// What weights models are said to have: the same word, the same weights
+    #[arg(long, value_name = "WORD", default_value = "")]
+    weights: String,
+
+    /// Let the child process take this much more memory after so many requests: 300@50
+    #[arg(long, value_name = "MIB@REQUESTS", requires = "worker_mib")]
+    worker_grows: Option<worker::Growth>,
 }
 
 /// A route that can be left out.
@@ -106,6 +134,9 @@ struct Mock(Arc<Shared>);
 struct Shared {
     args: Args,
     faults: Faults,
+    pace: Pace,
+    replies: Replies,
+    worker: Option<worker::Worker>,
     /// Models asked for so far; at most as many as there are models.
     loaded: Mutex<BTreeSet<String>>,
 }
@@ -115,8 +146,10 @@ struct Shared {
 /// # Errors
 /// When the address cannot be had or the child process not started.
 pub async fn serve(args: Args) -> io::Result<()> {
-    // Kept until the end: the worker leaves when the pipe to it closes.
-    let _worker = args.worker_mib.map(worker::start).transpose()?;
+    let worker = args
+        .worker_mib
+        .map(|mib| worker::Worker::start(mib, args.worker_grows))
+        .transpose()?;
     let listener = TcpListener::bind(args.listen).await?;
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
@@ -125,15 +158,16 @@ pub async fn serve(args: Args) -> io::Result<()> {
     let listener = listener.tap_io(|connection| {
         let _ = connection.set_nodelay(true);
     });
-    axum::serve(listener, app(args)).await
+    axum::serve(listener, app(args, worker)).await
 }
 
-fn app(args: Args) -> Router {
+fn app(args: Args, worker: Option<worker::Worker>) -> Router {
     let has = |route| !args.lack.contains(&route);
     let mut app = Router::new()
         .route("/api/version", get(replies::version))
         .route("/api/tags", get(replies::tags))
-        .route("/api/ps", get(replies::ps));
+        .route("/api/ps", get(replies::ps))
+        .route("/api/show", post(replies::show));
     if has(Lack::Generate) {
         app = app.route("/api/generate", post(replies::generate));
     }
@@ -147,10 +181,14 @@ fn app(args: Args) -> Router {
         app = app.route("/api/chat", post(replies::chat));
     }
     let faults = Faults::new(&args.faults);
+    let pace = Pace::new(&args.pace);
     app.fallback(replies::page_not_found)
         .with_state(Mock(Arc::new(Shared {
             args,
             faults,
+            pace,
+            replies: Replies::default(),
+            worker,
             loaded: Mutex::default(),
         })))
 }

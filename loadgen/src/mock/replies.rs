@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::{
     Json,
@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
+use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     Mock,
     fault::Kind,
+    pace::Schedule,
     script::{self, Step},
 };
 
@@ -29,6 +31,11 @@ pub(super) struct Request {
     options: Options,
     #[serde(default)]
     format: Value,
+    #[serde(default)]
+    logprobs: bool,
+    /// `prompt` or `input`, whatever its form.
+    #[serde(default, alias = "input", alias = "messages")]
+    prompt: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,8 +58,24 @@ pub(super) async fn ps(State(Mock(shared)): State<Mock>) -> Json<Value> {
         .loaded
         .lock()
         .expect("no holder of this lock can panic");
-    let model = |name: &String| json!({ "name": format!("{name}:latest") });
+    let context = shared.args.context;
+    let model =
+        |name: &String| json!({ "name": format!("{name}:latest"), "context_length": context });
     Json(json!({ "models": loaded.iter().map(model).collect::<Vec<_>>() }))
+}
+
+pub(super) async fn show(
+    State(mock): State<Mock>,
+    Json(request): Json<Request>,
+) -> Result<Json<Value>, Refusal> {
+    use sha2::{Digest, Sha256};
+    mock.refuse_unknown(&request.model)?;
+    let weights = Sha256::digest(&mock.0.args.weights);
+    let digest: String = weights.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Json(json!({
+        "modelfile": format!("# Modelfile of a mock\nFROM /models/blobs/sha256-{digest}\n"),
+        "details": { "format": "gguf", "family": "mock", "parameter_size": "1K", "quantization_level": "F32" },
+    })))
 }
 
 pub(super) async fn page_not_found() -> Response {
@@ -66,10 +89,17 @@ pub(super) async fn generate(
     let arrived = Instant::now();
     let faults = mock.admit(&request.model)?;
     let num_predict = request.options.num_predict.unwrap_or(DEFAULT_NUM_PREDICT);
-    let steps = script::generate(&mock.0.args, &request.model, num_predict, &faults);
+    let args = &mock.0.args;
+    let mut steps = script::generate(args, &request.model, num_predict, request.logprobs, &faults);
+    if args.reply_cache && mock.0.replies.knows(request.prompt.to_string()) {
+        steps
+            .iter_mut()
+            .for_each(|(after, _)| *after = Duration::ZERO);
+    }
+    let stamp = args.stamp.then(unix_ns);
     Ok((
         [(header::CONTENT_TYPE, "application/x-ndjson")],
-        Body::from_stream(play(arrived, steps)),
+        Body::from_stream(play(mock.0.pace.schedule(arrived), steps, stamp)),
     )
         .into_response())
 }
@@ -81,15 +111,26 @@ pub(super) async fn embed(
     let arrived = Instant::now();
     let faults = mock.admit(&request.model)?;
     let dimensions = mock.0.args.dimensions + usize::from(faults.contains(&Kind::WrongDimensions));
-    let component = 1.0 / (dimensions as f64).sqrt();
-    let mut vector: Vec<Option<f64>> = vec![Some(component); dimensions];
+    let texts = match &request.prompt {
+        Value::Array(texts) => texts.clone(),
+        text => vec![text.clone()],
+    };
+    let mut vectors: Vec<Vec<Option<f64>>> = texts
+        .iter()
+        .map(|text| vector(text.as_str().unwrap_or_default(), dimensions))
+        .collect();
     if faults.contains(&Kind::NotFinite) {
-        vector[0] = None;
+        vectors[0][0] = None;
     }
-    let reply = json!({ "model": request.model, "embeddings": [vector], "prompt_eval_count": 20 });
-    Ok(mock
-        .answer(arrived + mock.0.args.embed_time, &faults, reply)
-        .await)
+    let tokens = 20 * texts.len();
+    let reply =
+        json!({ "model": request.model, "embeddings": vectors, "prompt_eval_count": tokens });
+    let time = if mock.0.args.reply_cache && mock.0.replies.knows(request.prompt.to_string()) {
+        Duration::ZERO
+    } else {
+        mock.0.args.embed_time
+    };
+    Ok(mock.answer(arrived, time, &faults, reply).await)
 }
 
 pub(super) async fn classify(
@@ -115,9 +156,8 @@ pub(super) async fn classify(
         .map(|(rank, label)| json!({ "label": label, "score": score(rank) }))
         .collect();
     let reply = json!({ "model": request.model, "results": [scored], "prompt_eval_count": 14 });
-    Ok(mock
-        .answer(arrived + mock.0.args.classify_time, &faults, reply)
-        .await)
+    let time = mock.0.args.classify_time;
+    Ok(mock.answer(arrived, time, &faults, reply).await)
 }
 
 /// Picks the first label that the schema allows; takes as long as generating a few tokens would.
@@ -142,9 +182,8 @@ pub(super) async fn chat(
         "eval_count": TOKENS,
     });
     let args = &mock.0.args;
-    Ok(mock
-        .answer(arrived + args.ttft + args.itl * TOKENS, &faults, reply)
-        .await)
+    let time = args.ttft + args.itl * TOKENS;
+    Ok(mock.answer(arrived, time, &faults, reply).await)
 }
 
 /// A request that Ollama too would refuse.
@@ -169,9 +208,9 @@ impl IntoResponse for Refusal {
 impl Mock {
     /// Loads the model, or refuses as Ollama does. Returns the faults of this request.
     fn admit(&self, model: &str) -> Result<Vec<Kind>, Refusal> {
-        let name = model.strip_suffix(":latest").unwrap_or(model);
-        if !self.0.args.models.iter().any(|known| known == name) {
-            return Err(Refusal::NoModel(model.into()));
+        let name = self.refuse_unknown(model)?;
+        if let Some(worker) = &self.0.worker {
+            worker.count();
         }
         self.0
             .loaded
@@ -185,8 +224,25 @@ impl Mock {
         Ok(faults)
     }
 
-    /// Sends a whole reply at `due`, or its first half when it shall stall or be cut.
-    async fn answer(&self, due: Instant, faults: &[Kind], reply: Value) -> Response {
+    /// The model's name without its tag.
+    fn refuse_unknown<'a>(&self, model: &'a str) -> Result<&'a str, Refusal> {
+        let name = model.strip_suffix(":latest").unwrap_or(model);
+        if self.0.args.models.iter().any(|known| known == name) {
+            Ok(name)
+        } else {
+            Err(Refusal::NoModel(model.into()))
+        }
+    }
+
+    /// Sends a whole reply `time` after the request arrived, or its first half when it shall stall or be cut.
+    async fn answer(
+        &self,
+        arrived: Instant,
+        time: Duration,
+        faults: &[Kind],
+        reply: Value,
+    ) -> Response {
+        let schedule = self.0.pace.schedule(arrived);
         let whole = Bytes::from(reply.to_string());
         let (first, second) = (
             whole.slice(..whole.len() / 2),
@@ -203,25 +259,69 @@ impl Mock {
             Duration::ZERO
         };
         if second.is_some() && pause.is_zero() && !faults.contains(&Kind::Split) {
-            sleep_until(due).await;
+            sleep_until(schedule.due(time)).await;
             return ([(header::CONTENT_TYPE, "application/json")], whole).into_response();
         }
-        let steps = vec![(Duration::ZERO, Some(first)), (pause, second)];
+        let steps = vec![(time, Some(first)), (time + pause, second)];
         (
             [(header::CONTENT_TYPE, "application/json")],
-            Body::from_stream(play(due, steps)),
+            Body::from_stream(play(schedule, steps, None)),
         )
             .into_response()
     }
 }
 
-/// Sends each piece when it is due. Times count from `start`, not from the piece before, so that late wake-ups do not
-/// add up.
-fn play(start: Instant, steps: Vec<Step>) -> impl Stream<Item = Result<Bytes, CutOff>> {
+/// Sends each piece when it is due. Times count from the request, not from the piece before, so that late wake-ups do not
+/// add up. `stamp` is when the request arrived, for pieces that shall tell.
+fn play(
+    schedule: Schedule,
+    steps: Vec<Step>,
+    stamp: Option<u128>,
+) -> impl Stream<Item = Result<Bytes, CutOff>> {
     stream::iter(steps).then(move |(after, piece)| async move {
-        sleep_until(start + after).await;
-        piece.ok_or(CutOff)
+        sleep_until(schedule.due(after)).await;
+        let piece = piece.ok_or(CutOff)?;
+        Ok(match stamp {
+            Some(arrived) => stamped(&piece, arrived),
+            None => piece,
+        })
     })
+}
+
+/// A line of JSON with the time of arrival and, as late as possible, that of sending. Other pieces stay as they are.
+fn stamped(piece: &Bytes, arrived: u128) -> Bytes {
+    let Some(open) = piece.strip_suffix(b"}\n") else {
+        return piece.clone();
+    };
+    let mut line = open.to_vec();
+    let stamps = format!(",\"arrived_ns\":{arrived},\"sent_ns\":{}}}\n", unix_ns());
+    line.extend(stamps.into_bytes());
+    line.into()
+}
+
+fn unix_ns() -> u128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos())
+}
+
+/// A vector of length 1 that depends on the text only.
+fn vector(text: &str, dimensions: usize) -> Vec<Option<f64>> {
+    let seed = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let numbers: Vec<f64> = (0..dimensions)
+        .map(|_| rng.random_range(-1.0..1.0))
+        .collect();
+    let length = numbers
+        .iter()
+        .map(|number| number * number)
+        .sum::<f64>()
+        .sqrt();
+    numbers
+        .into_iter()
+        .map(|number| Some(number / length))
+        .collect()
 }
 
 /// Ends a reply without its end, which makes the HTTP layer close the connection.

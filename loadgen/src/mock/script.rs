@@ -12,7 +12,13 @@ pub(super) type Step = (Duration, Option<Bytes>);
 const WORDS: [&str; 6] = ["más ", "allá ", "del ", "río ", "está ", "Ñuñoa "];
 
 /// The whole stream of one generated text of at most `num_predict` tokens.
-pub(super) fn generate(args: &Args, model: &str, num_predict: u64, faults: &[Kind]) -> Vec<Step> {
+pub(super) fn generate(
+    args: &Args,
+    model: &str,
+    num_predict: u64,
+    logprobs: bool,
+    faults: &[Kind],
+) -> Vec<Step> {
     let tokens = args.eos_at.map_or(num_predict, |eos| eos.min(num_predict));
     let chunks = tokens.div_ceil(args.tokens_per_chunk);
     let due = |chunk: u64| args.ttft + args.itl * u32::try_from(chunk).unwrap_or(u32::MAX);
@@ -31,10 +37,12 @@ pub(super) fn generate(args: &Args, model: &str, num_predict: u64, faults: &[Kin
         let text: String = (0..here)
             .map(|token| word(chunk * args.tokens_per_chunk + token))
             .collect();
-        records.push((
-            due(chunk),
-            json!({ "model": model, "response": text, "done": false }),
-        ));
+        let mut record = json!({ "model": model, "response": text, "done": false });
+        if logprobs {
+            let entry = json!({ "token": "x", "logprob": -0.5 });
+            record["logprobs"] = vec![entry; usize::try_from(here).unwrap_or(0)].into();
+        }
+        records.push((due(chunk), record));
     }
     let end = due(chunks - 1);
     records.push((end, done(args, model, tokens, tokens < num_predict, faults)));
@@ -114,7 +122,7 @@ mod tests {
         let Some(Command::Mock(args)) = Cli::try_parse_from(words).unwrap().command else {
             panic!("not a mock")
         };
-        generate(&args, "tiny", num_predict, faults)
+        generate(&args, "tiny", num_predict, false, faults)
             .into_iter()
             .map(|(at, bytes)| {
                 (

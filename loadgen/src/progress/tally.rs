@@ -155,7 +155,8 @@ mod tests {
                 .map(|_| text([0, 0, end_ms], &[1], 1, false))
                 .collect(),
             new_connections: 0,
-            noise: None,
+            noise: crate::host::Noise::default(),
+            resident: None,
         }
     }
 

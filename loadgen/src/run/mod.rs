@@ -21,7 +21,11 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    client::Client,
+    checks::{
+        Check, audit,
+        preflight::{self, Side},
+    },
+    host::Conditions,
     memory::{Phase, Watch},
     plan::Plan,
     progress::Progress,
@@ -72,6 +76,7 @@ pub async fn run(
     let mut runner = Runner {
         plan,
         targets: Vec::new(),
+        checks: Vec::new(),
         stop,
         progress,
         clock: Instant::now(),
@@ -106,6 +111,11 @@ pub async fn run(
         return Err(RunError::NothingToMeasure(reasons));
     }
 
+    for strand in traffics.iter().flatten() {
+        if plan.checks && !runner.stopped() {
+            runner.preflight(strand).await;
+        }
+    }
     let mut workloads = Vec::new();
     for strands in traffics {
         if !runner.stopped() {
@@ -113,19 +123,21 @@ pub async fn run(
         }
     }
     let interrupted = runner.stopped();
-    let targets = runner.targets;
+    let (targets, checks) = (runner.targets, runner.checks);
     Ok(Record {
         started_at,
         finished_at: Timestamp::now(),
         interrupted,
         targets,
         workloads,
+        checks,
     })
 }
 
 struct Runner<'a> {
     plan: &'a Plan,
     targets: Vec<Target>,
+    checks: Vec<Check>,
     stop: &'a AtomicBool,
     progress: &'a mut Progress,
     clock: Instant,
@@ -177,6 +189,49 @@ impl Runner<'_> {
         Ok(lanes)
     }
 
+    /// Puts the same questions to every target and to the last one, which the others are compared with.
+    async fn preflight(&mut self, strand: &Strand) {
+        let side = |target: usize| {
+            let lane = &strand.lanes[target];
+            lane.lacking.is_none().then(|| Side {
+                name: &self.plan.targets[target].name,
+                client: &self.targets[target].client,
+                asker: &lane.asker,
+                digest: self.targets[target]
+                    .model(&lane.asker.model)
+                    .map(|model| model.digest.as_str()),
+            })
+        };
+        let baseline = strand.lanes.len() - 1;
+        let mut checks = Vec::new();
+        for candidate in 0..baseline {
+            if let (Some(candidate), Some(baseline)) = (side(candidate), side(baseline)) {
+                let seed = self.plan.seed;
+                checks.extend(
+                    preflight::compare(&strand.workload, &candidate, &baseline, seed).await,
+                );
+            }
+        }
+        self.checks.extend(checks);
+    }
+
+    /// Looks for remembered replies and miscounted tokens at every target.
+    async fn audit(&mut self, strand: &Strand) {
+        for (lane, (target, planned)) in strand
+            .lanes
+            .iter()
+            .zip(self.targets.iter().zip(&self.plan.targets))
+        {
+            if lane.lacking.is_some() {
+                continue;
+            }
+            let (workload, name) = (&strand.workload, &planned.name);
+            let seed = self.plan.seed;
+            let found = audit::target(workload, name, &target.client, &lane.asker, seed).await;
+            self.checks.extend(found);
+        }
+    }
+
     async fn traffic(&mut self, mut strands: Vec<Strand>) -> Vec<WorkloadRecord> {
         let trees = self.targets.iter().enumerate().map(|(target, found)| {
             let lacks = |strand: &Strand| strand.lanes[target].lacking.is_some();
@@ -197,6 +252,11 @@ impl Runner<'_> {
             }
         }
         let memory = watch.finish();
+        for strand in &strands {
+            if self.plan.checks && !self.stopped() {
+                self.audit(strand).await;
+            }
+        }
         let mut records = Vec::new();
         for strand in strands {
             let mut loaded = Vec::new();
@@ -268,11 +328,15 @@ impl Runner<'_> {
             if lane.lacking.is_some() {
                 continue;
             }
-            let client = self.targets[target].client.clone();
-            let slot = self.slot(client, &mut lane.asker, texts, concurrency).await;
+            let resident = preflight::is_loaded(&self.targets[target].client, &lane.asker.model);
+            let resident = resident.await;
+            let slot = self
+                .slot(&self.targets[target], &mut lane.asker, texts, concurrency)
+                .await;
             let slot = Slot {
                 round,
                 order: place,
+                resident,
                 ..slot
             };
             let load = &strand.cells.last().expect("a round belongs to a cell").load;
@@ -296,16 +360,19 @@ impl Runner<'_> {
 
     async fn slot(
         &self,
-        client: Client,
+        target: &Target,
         asker: &mut Asker,
         texts: &RoundTexts,
         concurrency: usize,
     ) -> Slot {
+        let client = &target.client;
         let request = |session: &Session| asker.request(&session.turns[0], &[]);
         let warmup = texts.warmup.iter().map(request).collect();
-        closed::run(&client, warmup, concurrency).await;
+        closed::run(client, warmup, concurrency).await;
         let measured = texts.measured.iter().map(request).collect();
-        let exchanges = closed::run(&client, measured, concurrency).await;
+        let conditions = Conditions::begin(target.processes.as_ref().ok());
+        let exchanges = closed::run(client, measured, concurrency).await;
+        let noise = conditions.end();
 
         // Only now are replies parsed: during the measurement that would take time from the server on the same machine.
         let first = exchanges.iter().map(|exchange| exchange.started).min();
@@ -336,7 +403,8 @@ impl Runner<'_> {
             }),
             samples,
             new_connections: 0,
-            noise: None,
+            noise,
+            resident: None,
         }
     }
 }

@@ -3,15 +3,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use super::{Model, Target};
 use crate::{
+    checks::Check,
     client::Exchange,
     host::Noise,
     memory::Series,
     routes::{Answer, Asker, Content, Failure, Generation, Lacking, Reading},
     workload::{LoadPoint, Search, Workload},
 };
-use jiff::Timestamp;
 
 /// Everything that was measured.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Record {
     pub targets: Vec<Target>,
     /// In the order of the plan, one for each part of a mix; fewer when interrupted.
     pub workloads: Vec<WorkloadRecord>,
+    /// What was found when the targets were compared before the measurement, and audited after it.
+    pub checks: Vec<Check>,
 }
 
 /// One workload at every target.
@@ -83,8 +87,10 @@ pub struct Slot {
     pub samples: Vec<Sample>,
     /// TCP connections that were opened while it was measured; warm-up has opened as many as a closed loop needs.
     pub new_connections: u64,
-    /// What the machine was doing meanwhile; `None` where it does not say.
-    pub noise: Option<Noise>,
+    /// What the machine was doing meanwhile, this client and the target's processes included.
+    pub noise: Noise,
+    /// Whether the model was in memory before it; `None` where the target does not say.
+    pub resident: Option<bool>,
 }
 
 /// One measured request.

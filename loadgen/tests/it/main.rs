@@ -10,6 +10,8 @@ mod figures;
 mod lacking;
 mod memory;
 mod pages;
+mod proof;
 mod reports;
 mod support;
+mod trust;
 mod usage;

@@ -2,18 +2,21 @@
 //!
 //! The figures themselves come from `stats`; this folder chooses which values they are made of.
 
+mod asserts;
 mod comparisons;
 mod distribution;
+mod gates;
 mod host;
 mod memory;
 mod objections;
 mod row;
+mod validity;
 
 use jiff::Timestamp;
 
 pub(super) use comparisons::{comparison, equal_length_share};
 
-use super::model::{Lane, Report, SCHEMA, Settings, TargetReport, Tool, Validity, WorkloadReport};
+use super::model::{Lane, Report, SCHEMA, Settings, TargetReport, Tool, WorkloadReport};
 use crate::{
     exit::Exit,
     plan::{Plan, TargetPlan},
@@ -37,6 +40,9 @@ pub fn analyse(plan: &Plan, record: &Record, command: Vec<String>) -> Report {
     comparisons::correct_for_many(plan, &mut primary);
     let not_comparable = objections::objections(&workloads);
     let exit = exit(record, &workloads, &not_comparable);
+    let validity = validity::validity(plan, record, not_comparable);
+    let asserted = asserts::asserts(plan, record);
+    let exit = validity::exit(exit, &validity, &asserted, plan.on_inconclusive);
     Report {
         schema: SCHEMA.into(),
         tool: Tool {
@@ -55,12 +61,9 @@ pub fn analyse(plan: &Plan, record: &Record, command: Vec<String>) -> Report {
             .zip(&record.targets)
             .map(|(plan, target)| target_report(plan, target))
             .collect(),
-        validity: Validity {
-            not_comparable,
-            ..Validity::default()
-        },
+        validity,
         workloads,
-        asserts: Vec::new(),
+        asserts: validity::shown(asserted),
         exit_code: exit.code(),
         exit_meaning: exit.meaning().into(),
     }

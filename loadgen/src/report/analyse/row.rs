@@ -228,7 +228,7 @@ fn slot_report(slot: &Slot) -> SlotReport {
         turn: slot.order,
         started_ms: to_the_microsecond(slot.started_ns as f64 / 1e6),
         wall_ms: to_the_microsecond(slot.wall.as_secs_f64() * 1e3),
-        noise: slot.noise.as_ref().map(noise),
+        noise: Some(noise(&slot.noise)),
         samples: Samples {
             // Never dropped, so that failures can be counted in every workload.
             e2e_ms: column(Metric::E2e),

@@ -20,7 +20,7 @@ pub use row::{
     WorkloadReport,
 };
 pub use setup::{Host, Settings, TargetReport, Tool};
-pub use validity::{AssertReport, Check, Gate, Outcome, Validity};
+pub use validity::{AssertReport, Calibration, Check, Gate, Outcome, Validity};
 
 /// The version of the JSON form. It changes when a field changes its meaning or goes; new fields may come at any time.
 pub const SCHEMA: &str = "chaski.loadgen/1";

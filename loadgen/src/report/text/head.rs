@@ -69,7 +69,9 @@ fn validity(out: &mut String, report: &Report, page: &Page) {
     let failed = validity
         .gates
         .iter()
-        .any(|gate| gate.outcome == Outcome::Fail);
+        .map(|gate| gate.outcome)
+        .chain(validity.checks.iter().map(|check| check.outcome))
+        .any(|outcome| outcome == Outcome::Fail);
     let (word, paint) = if !validity.not_comparable.is_empty() {
         ("NOT COMPARABLE", Paint::Bad)
     } else if failed {

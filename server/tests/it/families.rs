@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::recital::Recital;
+use crate::recital::{CONTEXT, Recital};
 use crate::server::{Reply, Server};
 
 const PROMPTS: &str = include_str!("../prompt/families/prompts.json");
@@ -703,7 +703,7 @@ async fn make(server: &Server, row: &Row, answer: &[&str], prompt_tokens: usize)
         .await;
     let body = json!({
         "model": "recital", "from": base, "renderer": row.renderer, "parser": row.parser, "stream": false,
-        "parameters": {"num_ctx": 4096, "temperature": 0},
+        "parameters": {"num_ctx": CONTEXT, "temperature": 0},
     });
     let reply = server.post("/api/create", body).await.json();
     assert_eq!(reply["status"], "success", "{reply}");

@@ -2,16 +2,16 @@
 //!
 //! It is a GPT-2 of one block of zeros, so that what comes next depends on nothing but the place in the text: each place
 //! of the answer has a direction of its own, and the output turns it into the token that stands there. Its vocabulary
-//! has all bytes, the control tokens of the family that it plays, and the pieces of the answer.
+//! has all bytes, the control tokens of the family that it plays, and the words of the answer.
 
 use chaski::convert::gguf::{Entries, Tensor, Writer};
 use chaski::store::gguf::TensorType;
 
 /// Places it can tell apart, which bounds its answer.
-const WIDTH: usize = 64;
+const WIDTH: usize = 96;
 
 /// Tokens of its context.
-const CONTEXT: usize = 4096;
+pub const CONTEXT: usize = 2048;
 
 /// The kinds of tokens in a vocabulary (`enum llama_token_type`).
 const NORMAL: i32 = 1;
@@ -38,10 +38,11 @@ pub struct Recital<'a> {
 impl Recital<'_> {
     /// The model as a GGUF file.
     pub fn build(&self) -> Vec<u8> {
-        let vocabulary = self.vocabulary();
+        let words = self.words();
+        let vocabulary = self.vocabulary(&words);
         let mut entries = Entries::default();
         self.describe(&mut entries, &vocabulary);
-        let tensors = self.tensors(&vocabulary);
+        let tensors = self.tensors(&vocabulary, &words);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recital.gguf");
         let heads: Vec<Tensor> = tensors.iter().map(|(head, _)| head.clone()).collect();
@@ -55,21 +56,37 @@ impl Recital<'_> {
         std::fs::read(path).unwrap()
     }
 
-    /// Bytes, then control tokens, then pieces of text, each once.
-    fn vocabulary(&self) -> Vec<(String, i32)> {
+    /// What it says as the names of tokens: control tokens, runs of letters and digits, and everything else by itself.
+    fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for piece in self.answer {
+            if self.marks.contains(piece) {
+                words.push((*piece).to_owned());
+                continue;
+            }
+            let mut is_run = false;
+            for character in piece.chars() {
+                let word: String = character.to_string().bytes().map(letter).collect();
+                match words.last_mut() {
+                    Some(last) if is_run && character.is_alphanumeric() => last.push_str(&word),
+                    _ => words.push(word),
+                }
+                is_run = character.is_alphanumeric();
+            }
+        }
+        words
+    }
+
+    /// Bytes, then control tokens, then the words of the answer, each once.
+    fn vocabulary(&self, words: &[String]) -> Vec<(String, i32)> {
         let mut vocabulary: Vec<(String, i32)> = (0..=255_u8)
             .map(|byte| (letter(byte).to_string(), NORMAL))
             .collect();
         let marks = self.marks.iter().chain([&END]);
         vocabulary.extend(marks.map(|mark| ((*mark).to_owned(), CONTROL)));
-        for piece in self
-            .answer
-            .iter()
-            .filter(|piece| !self.marks.contains(piece))
-        {
-            let word: String = piece.bytes().map(letter).collect();
-            if vocabulary.iter().all(|(known, _)| *known != word) {
-                vocabulary.push((word, NORMAL));
+        for word in words {
+            if vocabulary.iter().all(|(known, _)| known != word) {
+                vocabulary.push((word.clone(), NORMAL));
             }
         }
         vocabulary
@@ -102,22 +119,16 @@ impl Recital<'_> {
         }
     }
 
-    fn tensors(&self, vocabulary: &[(String, i32)]) -> Vec<(Tensor, Vec<f32>)> {
-        assert!(self.answer.len() < WIDTH, "the answer is too long");
+    fn tensors(&self, vocabulary: &[(String, i32)], words: &[String]) -> Vec<(Tensor, Vec<f32>)> {
+        assert!(words.len() < WIDTH, "{} words are too many", words.len());
         let mut places = vec![0.0; WIDTH * CONTEXT];
         let mut output = vec![0.0; WIDTH * vocabulary.len()];
-        let words = self
-            .answer
-            .iter()
-            .map(|piece| match self.marks.contains(piece) {
-                true => (*piece).to_owned(),
-                false => piece.bytes().map(letter).collect(),
-            });
-        for (step, word) in words.chain([END.to_owned()]).enumerate() {
+        let end = END.to_owned();
+        for (step, word) in words.iter().chain([&end]).enumerate() {
             // The last token of the prompt is where the first one of the answer is foretold.
             let place = (self.prompt_tokens + step).saturating_sub(1);
             places[place * WIDTH + step] = 1.0;
-            let known = vocabulary.iter().position(|(known, _)| *known == word);
+            let known = vocabulary.iter().position(|(known, _)| known == word);
             output[known.unwrap() * WIDTH + step] = 10.0;
         }
         let mut tensors = Vec::new();

@@ -156,7 +156,8 @@ async fn create(server: &Server, name: &str, file: &[u8]) {
 
 #[tokio::test]
 async fn a_gguf_model_embeds_as_the_onnx_model_with_its_weights() {
-    let server = Server::start().await;
+    // In full precision, so that a difference is one of meaning.
+    let server = Server::start_with([("CHASKI_ENCODER", "onnxruntime")]).await;
     create(&server, "bert", &build("tiny-embed", Pooling::Mean)).await;
     let embed = async |model: &str, input: Value| {
         let reply = server
@@ -199,7 +200,8 @@ async fn a_gguf_model_embeds_as_the_onnx_model_with_its_weights() {
 
 #[tokio::test]
 async fn texts_for_a_gguf_model_are_cut_or_refused_as_ollama_does() {
-    let server = Server::start().await;
+    // In full precision, so that a difference is one of meaning.
+    let server = Server::start_with([("CHASKI_ENCODER", "onnxruntime")]).await;
     create(&server, "bert", &build("tiny-embed", Pooling::Mean)).await;
     let embed = async |input: Value, more: Value| {
         let mut body = json!({"model": "bert", "input": input});

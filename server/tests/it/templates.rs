@@ -180,7 +180,7 @@ const CALLING: &str = "{{ if .Tools }}<|im_start|>system\n# Tools\n\nYou may cal
 async fn calls_are_held_to_the_tools_behind_the_prefix_of_a_go_template() {
     let server = Server::start_with([("OLLAMA_GO_TEMPLATE", "1")]).await;
     let tool = json!({"type": "function", "function": {"name": "weather-get_weather", "description": "Get the current weather in a city", "parameters": {
-        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": false,
+        "type": "object", "properties": {"city": {"enum": ["Paris", "Lima"]}}, "required": ["city"], "additionalProperties": false,
     }}});
     for (prefix, choices) in [
         ("<tool_call>\n", &["auto", "required"][..]),

@@ -25,7 +25,6 @@ const GLIMMER: Parser = Parser {
     name: "glimmer",
     tags: Some((THOUGHT, END_MESSAGE)),
     calls: Some(ToolFormat::Glimmer),
-    drops: true,
     ..PARSER
 };
 
@@ -191,10 +190,24 @@ fn declare(text: &mut String, tools: &[Tool], namespaces: &[&str]) {
             "\n{{\"name\": {}, \"description\": {}, \"parameters\": {}}}",
             json(&tool.name.as_str().into()),
             json(&tool.description.as_str().into()),
-            json(&schema::Parameters::of(tool).json()),
+            parameters(tool),
         ));
     }
     text.push_str(EXAMPLE);
+}
+
+/// A tool's parameters. Go escapes `<`, `>` and `&` in the properties alone: their type prints itself, without heed to what it is
+/// printed in.
+fn parameters(tool: &Tool) -> String {
+    let parameters = schema::Parameters::of(tool).json();
+    let fields = golang::entries(&parameters).map(|(name, value)| {
+        let layout = match name {
+            "properties" => golang::SPACED,
+            _ => golang::PYTHON,
+        };
+        format!("\"{name}\": {}", golang::json(value, layout))
+    });
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
 }
 
 /// The tool that a reply comes from: named by itself, or by the call that it replies to.

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check clean loadgen-proof
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check client-limit clean loadgen-proof
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -73,6 +73,13 @@ page-check:             ## Open pages of `loadgen --html` in a headless Chromium
 	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium
 	npm --prefix loadgen/tests/page ci --silent
 	node loadgen/tests/page/check.mjs $(abspath $(PAGES))
+
+MOCK_PORT ?= 20600
+
+client-limit:           ## How many streams per second loadgen can measure on this machine, against its own mock
+	$(CARGO) build $(PROFILE) -p loadgen
+	target/release/loadgen mock --listen 127.0.0.1:$(MOCK_PORT) --ttft 5ms --itl 1ms & mock=$$!; trap "kill $$mock" EXIT; sleep 1; \
+	  target/release/loadgen run loadgen/tests/client-limit.toml --target mock=http://127.0.0.1:$(MOCK_PORT) --seed 1 --json target/client-limit.json
 
 clean:
 	$(CARGO) clean

@@ -77,6 +77,23 @@ pub struct Measure {
     #[arg(long, value_name = "N")]
     pub num_predict: Option<u64>,
 
+    /// How thorough: smoke is 2 rounds of 10 requests and claims no ratio, normal 20 of 10, publish 30 of 20
+    /// [default: as the workload says]
+    #[arg(long)]
+    pub effort: Option<Effort>,
+
+    /// Measure rounds until the interval of the P95 ratio is this narrow on either side
+    #[arg(long, value_name = "PERCENT%", value_parser = percent)]
+    pub precision: Option<f64>,
+
+    /// Begin no round after this time; what is left to measure shares what is left of it
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub max_time: Option<Duration>,
+
+    /// Say what would be measured and how often, and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
     /// Seed of texts, order and intervals [default: drawn and printed, so that no cache knows the texts]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -124,4 +141,34 @@ pub struct Measure {
     /// No progress on standard error
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// How thorough a measurement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Effort {
+    /// Whether everything works.
+    Smoke,
+    /// For oneself.
+    Normal,
+    /// For others.
+    Publish,
+}
+
+impl Effort {
+    /// Rounds, and requests per target and round.
+    pub fn size(self) -> (u32, usize) {
+        match self {
+            Self::Smoke => (2, 10),
+            Self::Normal => (20, 10),
+            Self::Publish => (30, 20),
+        }
+    }
+}
+
+/// Parses `5%` into 0.05.
+fn percent(typed: &str) -> Result<f64, String> {
+    match typed.strip_suffix('%').map(str::parse::<f64>) {
+        Some(Ok(percent)) if (0.1..=100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("write a percentage from 0.1% to 100%, such as 5%".into()),
+    }
 }

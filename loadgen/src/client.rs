@@ -5,13 +5,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use reqwest::{StatusCode, Url, header};
+use reqwest::{Method, StatusCode, Url, header};
+use tower::util::MapFutureLayer;
 
 /// How long a TCP connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,6 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    opened: Arc<AtomicU64>,
     in_flight: Arc<AtomicUsize>,
 }
 
@@ -76,7 +78,13 @@ impl Client {
         // The HTTP client wants to know whose cryptography it would use, though nothing here speaks TLS. An error says that it
         // knows.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let opened = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&opened);
         let http = reqwest::Client::builder()
+            .connector_layer(MapFutureLayer::new(move |connecting| {
+                count.fetch_add(1, Ordering::Relaxed);
+                connecting
+            }))
             .tls_certs_only([])
             .no_proxy()
             .retry(reqwest::retry::never())
@@ -89,19 +97,21 @@ impl Client {
         Ok(Self {
             http,
             base,
+            opened,
             in_flight: Arc::default(),
         })
     }
 
     /// Sends `request` and reads the reply to its end.
     pub async fn post(&self, request: &Request) -> Exchange {
-        let to_send = self
-            .http
-            .post(self.url(request.path))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(request.body.clone());
+        let mut to_send = reqwest::Request::new(Method::POST, self.url(request.path));
+        to_send.headers_mut().insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("application/json"),
+        );
+        *to_send.body_mut() = Some(request.body.clone().into());
         let _counted = InFlight::new(&self.in_flight);
-        exchange(to_send).await
+        self.exchange(to_send).await
     }
 
     /// Requests that have been sent and not yet answered, for a user who watches.
@@ -111,7 +121,37 @@ impl Client {
 
     /// Fetches `path`.
     pub async fn get(&self, path: &str) -> Exchange {
-        exchange(self.http.get(self.url(path))).await
+        self.exchange(reqwest::Request::new(Method::GET, self.url(path)))
+            .await
+    }
+
+    /// TCP connections that were begun so far.
+    pub fn connections_opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Opens connections until `count` have been opened in all, by asking for the root so many times at once. Whether the
+    /// server has anything there does not matter.
+    pub async fn open_connections(&self, count: usize) {
+        let open = usize::try_from(self.connections_opened()).unwrap_or(usize::MAX);
+        if open < count {
+            futures::future::join_all((0..count).map(|_| self.get("/"))).await;
+        }
+    }
+
+    async fn exchange(&self, to_send: reqwest::Request) -> Exchange {
+        let mut exchange = Exchange {
+            started: Instant::now(),
+            status: None,
+            head: None,
+            reads: Vec::new(),
+            ended: Instant::now(),
+            failure: None,
+        };
+        let result = read(self.http.execute(to_send), &mut exchange).await;
+        exchange.ended = Instant::now();
+        exchange.failure = result.err().map(|error| classify(&error));
+        exchange
     }
 
     fn url(&self, path: &str) -> Url {
@@ -148,24 +188,11 @@ impl Exchange {
     }
 }
 
-async fn exchange(to_send: reqwest::RequestBuilder) -> Exchange {
-    let mut exchange = Exchange {
-        started: Instant::now(),
-        status: None,
-        head: None,
-        reads: Vec::new(),
-        ended: Instant::now(),
-        failure: None,
-    };
-    if let Err(error) = read(to_send, &mut exchange).await {
-        exchange.failure = Some(classify(&error));
-    }
-    exchange.ended = Instant::now();
-    exchange
-}
-
-async fn read(to_send: reqwest::RequestBuilder, exchange: &mut Exchange) -> reqwest::Result<()> {
-    let mut reply = to_send.send().await?;
+async fn read(
+    reply: impl Future<Output = reqwest::Result<reqwest::Response>>,
+    exchange: &mut Exchange,
+) -> reqwest::Result<()> {
+    let mut reply = reply.await?;
     exchange.head = Some(Instant::now());
     exchange.status = Some(reply.status());
     while let Some(bytes) = reply.chunk().await? {

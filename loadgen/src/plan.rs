@@ -1,5 +1,6 @@
 //! The command line as meant: what [`Measure`] asks for, made complete and consistent, or one line that says what is wrong.
 
+mod schedule;
 mod targets;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -8,10 +9,12 @@ use crate::{
     args::Measure,
     checks::assertion::Assertion,
     exit::Exit,
+    run::Stopping,
+    stats,
     workload::{Group, Lengths, Load, LoadPoint, Workload, named},
 };
 
-pub use targets::TargetPlan;
+pub use targets::{Api, TargetPlan};
 
 /// The workloads that are measured when none is named.
 const DEFAULT_WORKLOADS: [&str; 3] = ["generate", "embed", "classify"];
@@ -23,6 +26,8 @@ pub struct Plan {
     pub targets: Vec<TargetPlan>,
     /// In the order in which they run.
     pub groups: Vec<Group>,
+    /// When enough has been measured.
+    pub stopping: Stopping,
     /// Of texts, order, arrivals and bootstrap.
     pub seed: u64,
     /// Sent with every request.
@@ -83,6 +88,10 @@ impl TryFrom<Measure> for Plan {
             checks: !args.no_checks,
             targets,
             groups,
+            stopping: Stopping {
+                precision: args.precision,
+                max_time: args.max_time,
+            },
             seed,
             keep_alive: args.keep_alive,
             timeout: args.timeout,
@@ -156,13 +165,6 @@ fn groups(args: &Measure) -> Result<Vec<Group>, UsageError> {
 }
 
 fn adjust(workload: &mut Workload, args: &Measure) -> Result<(), UsageError> {
-    let rounds = &mut workload.rounds;
-    rounds.count = args.rounds.unwrap_or(rounds.count);
-    rounds.requests = args.requests.unwrap_or(rounds.requests);
-    rounds.warmup = args.warmup.unwrap_or(rounds.warmup);
-    if let Some(value) = args.num_predict {
-        workload.output.tokens = Lengths::Const { value };
-    }
     if !args.concurrency.is_empty() {
         let closed = |concurrency: &usize| {
             Load::Point(LoadPoint::Closed {
@@ -171,11 +173,33 @@ fn adjust(workload: &mut Workload, args: &Measure) -> Result<(), UsageError> {
         };
         workload.loads = args.concurrency.iter().map(closed).collect();
     }
-    let most = workload.loads.iter().filter_map(|load| match load {
-        Load::Point(point) => point.concurrency(),
-        Load::Search(_) => None,
-    });
-    let most = most.max().unwrap_or(1);
+    let rounds = &mut workload.rounds;
+    if let Some(effort) = args.effort {
+        (rounds.count, rounds.requests) = effort.size();
+        // Callers without a request would only be callers in name.
+        let callers = workload.loads.iter().filter_map(concurrency).max();
+        rounds.requests = rounds.requests.max(callers.unwrap_or(1));
+    }
+    rounds.count = args.rounds.unwrap_or(rounds.count);
+    rounds.requests = args.requests.unwrap_or(rounds.requests);
+    rounds.warmup = args.warmup.unwrap_or(rounds.warmup);
+    if let Some(value) = args.num_predict {
+        workload.output.tokens = Lengths::Const { value };
+    }
+    let most = workload.loads.iter().filter_map(concurrency).max();
+    let most = most.unwrap_or(1);
+    for load in &workload.loads {
+        if let Load::Search(search) = load {
+            let needed = stats::fewest_to_pass(search.quantile);
+            if workload.rounds.requests < needed {
+                return usage(format!(
+                    "{}: a search for P{} needs --requests of at least {needed}",
+                    workload.name,
+                    search.quantile * 100.0
+                ));
+            }
+        }
+    }
     if workload.rounds.requests < most {
         return usage(format!(
             "{}: {most} requests in flight need --requests of at least {most}",
@@ -183,6 +207,14 @@ fn adjust(workload: &mut Workload, args: &Measure) -> Result<(), UsageError> {
         ));
     }
     Ok(())
+}
+
+/// Callers of a closed loop.
+fn concurrency(load: &Load) -> Option<usize> {
+    match load {
+        Load::Point(point) => point.concurrency(),
+        Load::Search(_) => None,
+    }
 }
 
 fn usage<T>(message: impl Into<String>) -> Result<T, UsageError> {
@@ -260,6 +292,33 @@ mod tests {
     }
 
     #[test]
+    fn a_target_says_what_it_speaks_and_which_model_it_has() {
+        let line = "--target a=h:1,api=openai,model=m,pid=7 --target b=h:2,api=tei --workload generate,embed";
+        let plan = plan(line).unwrap();
+        let [a, b] = &plan.targets[..] else {
+            panic!("two targets")
+        };
+        assert_eq!((a.api, a.pid), (Api::Openai, Some(7)));
+        assert_eq!(a.model(named_in(&plan, "embed")), "m");
+        assert_eq!(a.route(Kind::Generate), Route::OpenaiCompletion);
+        assert_eq!(b.route(Kind::Embed), Route::TeiEmbed);
+    }
+
+    #[test]
+    fn effort_sets_rounds_unless_they_are_counted() {
+        let size = |line: &str| {
+            let rounds = plan(line).unwrap().groups[0].pace().rounds;
+            (rounds.count, rounds.requests)
+        };
+        assert_eq!(size("--target ours --effort publish"), (30, 20));
+        assert_eq!(size("--target ours --effort publish --rounds 7"), (7, 20));
+        assert_eq!(
+            size("--target ours --effort smoke --concurrency 16"),
+            (2, 16)
+        );
+    }
+
+    #[test]
     fn mistakes_are_answered_in_one_line_that_says_what_to_type() {
         let check =
             |line: &str, answer: &str| assert_eq!(plan(line).unwrap_err(), answer, "{line}");
@@ -310,6 +369,22 @@ mod tests {
         check(
             "--target ours --concurrency 0",
             "--concurrency, --rounds and --num-predict must be at least 1",
+        );
+        check(
+            "--target ours --workload capacity --requests 20",
+            "capacity: a search for P95 needs --requests of at least 90",
+        );
+        check(
+            "--target ours,apis=openai",
+            "target ours: unknown \"apis=openai\"; did you mean api=...?",
+        );
+        check(
+            "--target ours,api=opena",
+            "target ours: unknown api \"opena\"; there is ollama, openai, tei, native",
+        );
+        check(
+            "--target a=h:1,api=openai",
+            "target a classifies through chat and needs to know the labels: add --labels A,B,... or name other workloads",
         );
         check(
             "--target ours --margin 3",

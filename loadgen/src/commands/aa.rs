@@ -17,6 +17,9 @@ pub struct Args {
 pub async fn execute(args: Args) -> Result<u8, Stopped> {
     let mut measure = args.measure;
     measure.targets = twice(&measure)?;
+    if measure.dry_run {
+        return run::measured(measure).await;
+    }
     let report = run::carried_out(measure).await?;
     let differences = differences(&report);
     if differences.is_empty() {

@@ -23,7 +23,7 @@ pub enum Command {
     /// Measure targets under workloads: presets or files
     Run(Box<run::Args>),
     /// Find the servers of this machine and measure them for a minute and a half
-    Quick(quick::Args),
+    Quick(Box<quick::Args>),
     /// Compare two reports that were written at different times
     Compare(compare::Args),
     /// Show a report that was written before, or turn it into another form
@@ -60,7 +60,7 @@ impl Command {
     pub async fn execute(self) -> Result<u8, Stopped> {
         match self {
             Self::Run(args) => run::execute(*args).await,
-            Self::Quick(args) => quick::execute(args).await,
+            Self::Quick(args) => quick::execute(*args).await,
             Self::Compare(args) => compare::execute(args).await,
             Self::Report(args) => report::execute(args).await,
             Self::Calibrate(args) => calibrate::execute(args).await,

@@ -39,6 +39,11 @@ pub async fn execute(args: Args) -> Result<u8, Stopped> {
 /// # Errors
 /// [`Stopped`] when nothing could be measured.
 pub async fn measured(args: Measure) -> Result<u8, Stopped> {
+    if args.dry_run {
+        let plan = Plan::try_from(args).map_err(Stopped::usage)?;
+        print!("{}", plan.schedule());
+        return Ok(Exit::Ok.code());
+    }
     Ok(carried_out(args).await?.exit_code)
 }
 

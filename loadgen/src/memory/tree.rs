@@ -78,6 +78,19 @@ impl ProcessTree {
         Ok(Self { roots, name })
     }
 
+    /// The process of this id, which the user knows to be the server.
+    ///
+    /// # Errors
+    /// [`Unobservable::Proc`] when there is none.
+    pub fn of(pid: i32) -> Result<Self, Unobservable> {
+        let stat = Process::new(pid).and_then(|process| process.stat());
+        let stat = stat.map_err(|error| Unobservable::Proc(error.to_string()))?;
+        Ok(Self {
+            roots: vec![pid],
+            name: stat.comm,
+        })
+    }
+
     /// The listening processes.
     pub fn roots(&self) -> &[i32] {
         &self.roots

@@ -18,6 +18,8 @@ pub(super) struct Fault {
 pub(super) enum Kind {
     /// Refuse with 503, as a full queue does.
     Busy,
+    /// Refuse with 500.
+    Internal,
     /// End the stream without its final record.
     MissingDone,
     /// Report an error inside a stream that began well.
@@ -102,7 +104,7 @@ mod tests {
     fn a_mistyped_fault_is_told_what_there_is() {
         let error = "bussy".parse::<Fault>().unwrap_err();
         assert!(
-            error.starts_with("there is busy, missing-done, "),
+            error.starts_with("there is busy, internal, missing-done, "),
             "{error}"
         );
         assert!("busy:0".parse::<Fault>().is_err());

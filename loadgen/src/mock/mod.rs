@@ -23,7 +23,7 @@ use axum::{
     routing::{get, post},
     serve::ListenerExt,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use fault::Faults;
 use memory::Replies;
@@ -88,6 +88,10 @@ pub struct Args {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::units::duration)]
     stall: Duration,
 
+    /// Requests that are worked on at once; the others wait for their turn [default: any number]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    slots: Option<u32>,
+
     /// Let a child process hold this much memory
     #[arg(long, value_name = "MIB")]
     worker_mib: Option<usize>,
@@ -124,6 +128,8 @@ enum Lack {
     Embed,
     Classify,
     Chat,
+    Openai,
+    Tei,
 }
 
 /// What every handler sees.
@@ -137,6 +143,7 @@ struct Shared {
     pace: Pace,
     replies: Replies,
     worker: Option<worker::Worker>,
+    slots: Option<Arc<Semaphore>>,
     /// Models asked for so far; at most as many as there are models.
     loaded: Mutex<BTreeSet<String>>,
 }
@@ -180,7 +187,21 @@ fn app(args: Args, worker: Option<worker::Worker>) -> Router {
     if has(Lack::Chat) {
         app = app.route("/api/chat", post(replies::chat));
     }
+    if has(Lack::Openai) {
+        app = app
+            .route("/v1/completions", post(replies::openai_completion))
+            .route("/v1/chat/completions", post(replies::openai_chat))
+            .route("/v1/embeddings", post(replies::openai_embed));
+    }
+    if has(Lack::Tei) {
+        app = app
+            .route("/embed", post(replies::tei_embed))
+            .route("/predict", post(replies::tei_predict));
+    }
     let faults = Faults::new(&args.faults);
+    let slots = args
+        .slots
+        .map(|slots| Arc::new(Semaphore::new(slots as usize)));
     let pace = Pace::new(&args.pace);
     app.fallback(replies::page_not_found)
         .with_state(Mock(Arc::new(Shared {
@@ -189,6 +210,7 @@ fn app(args: Args, worker: Option<worker::Worker>) -> Router {
             pace,
             replies: Replies::default(),
             worker,
+            slots,
             loaded: Mutex::default(),
         })))
 }

@@ -1,4 +1,7 @@
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use axum::{
     Json,
@@ -12,35 +15,55 @@ use futures::{Stream, StreamExt, stream};
 use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     Mock,
     fault::Kind,
     pace::Schedule,
-    script::{self, Step},
+    script::{self, Asked, Dialect, Step},
 };
 
 /// Ollama's limit when a request sets none is "no limit"; a mock has to end.
-const DEFAULT_NUM_PREDICT: u64 = 128;
+const DEFAULT_MAX_TOKENS: u64 = 128;
 
+/// Tokens that choosing a label takes.
+const CHOICE_TOKENS: u32 = 8;
+
+/// What any of the routes is asked; each looks at what it knows.
 #[derive(Debug, Deserialize)]
 pub(super) struct Request {
+    #[serde(default)]
     model: String,
     #[serde(default)]
     options: Options,
     #[serde(default)]
     format: Value,
     #[serde(default)]
-    logprobs: bool,
-    /// `prompt` or `input`, whatever its form.
-    #[serde(default, alias = "input", alias = "messages")]
+    response_format: Value,
+    max_tokens: Option<u64>,
+    /// A truth value or, in a completion of OpenAI's, a number.
+    #[serde(default)]
+    logprobs: Value,
+    /// What is asked, under whatever name and in whatever form.
+    #[serde(default, alias = "input", alias = "inputs", alias = "messages")]
     prompt: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Options {
     num_predict: Option<u64>,
+}
+
+/// A request that was let in.
+struct Admitted {
+    faults: Vec<Kind>,
+    /// When the work on it began: with all slots taken, after a wait.
+    started: Instant,
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 pub(super) async fn version() -> Json<Value> {
@@ -86,104 +109,125 @@ pub(super) async fn generate(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
-    let arrived = Instant::now();
-    let faults = mock.admit(&request.model)?;
-    let num_predict = request.options.num_predict.unwrap_or(DEFAULT_NUM_PREDICT);
-    let args = &mock.0.args;
-    let mut steps = script::generate(args, &request.model, num_predict, request.logprobs, &faults);
-    if args.reply_cache && mock.0.replies.knows(request.prompt.to_string()) {
-        steps
-            .iter_mut()
-            .for_each(|(after, _)| *after = Duration::ZERO);
+    mock.text(Dialect::Generate, &request).await
+}
+
+/// With a schema of labels it classifies, else it chats.
+pub(super) async fn chat(
+    State(mock): State<Mock>,
+    Json(request): Json<Request>,
+) -> Result<Response, Refusal> {
+    let labels = &request.format["properties"]["label"]["enum"];
+    if labels.is_null() {
+        return mock.text(Dialect::Chat, &request).await;
     }
-    let stamp = args.stamp.then(unix_ns);
-    Ok((
-        [(header::CONTENT_TYPE, "application/x-ndjson")],
-        Body::from_stream(play(mock.0.pace.schedule(arrived), steps, stamp)),
-    )
-        .into_response())
+    let admitted = mock.admit(&request.model).await?;
+    let reply = json!({
+        "model": request.model,
+        "message": { "role": "assistant", "content": choice(labels, &admitted) },
+        "done": !admitted.faults.contains(&Kind::MissingDone),
+        "done_reason": "stop",
+        "prompt_eval_count": 30,
+        "eval_count": CHOICE_TOKENS,
+    });
+    Ok(mock.answer(admitted, mock.choice_time(), reply).await)
+}
+
+pub(super) async fn openai_completion(
+    State(mock): State<Mock>,
+    Json(request): Json<Request>,
+) -> Result<Response, Refusal> {
+    mock.text(Dialect::OpenaiCompletion, &request).await
+}
+
+pub(super) async fn openai_chat(
+    State(mock): State<Mock>,
+    Json(request): Json<Request>,
+) -> Result<Response, Refusal> {
+    let schema = &request.response_format["json_schema"]["schema"];
+    let labels = &schema["properties"]["label"]["enum"];
+    if labels.is_null() {
+        return mock.text(Dialect::OpenaiChat, &request).await;
+    }
+    let admitted = mock.admit(&request.model).await?;
+    let message = json!({ "role": "assistant", "content": choice(labels, &admitted) });
+    let reply = json!({
+        "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }],
+        "usage": { "prompt_tokens": 30, "completion_tokens": CHOICE_TOKENS },
+    });
+    Ok(mock.answer(admitted, mock.choice_time(), reply).await)
 }
 
 pub(super) async fn embed(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
-    let arrived = Instant::now();
-    let faults = mock.admit(&request.model)?;
-    let dimensions = mock.0.args.dimensions + usize::from(faults.contains(&Kind::WrongDimensions));
-    let texts = match &request.prompt {
-        Value::Array(texts) => texts.clone(),
-        text => vec![text.clone()],
-    };
-    let mut vectors: Vec<Vec<Option<f64>>> = texts
-        .iter()
-        .map(|text| vector(text.as_str().unwrap_or_default(), dimensions))
-        .collect();
-    if faults.contains(&Kind::NotFinite) {
-        vectors[0][0] = None;
-    }
-    let tokens = 20 * texts.len();
+    let admitted = mock.admit(&request.model).await?;
+    let vectors = mock.vectors(&request, &admitted.faults);
+    let tokens = 20 * vectors.len();
     let reply =
         json!({ "model": request.model, "embeddings": vectors, "prompt_eval_count": tokens });
-    let time = if mock.0.args.reply_cache && mock.0.replies.knows(request.prompt.to_string()) {
-        Duration::ZERO
-    } else {
-        mock.0.args.embed_time
-    };
-    Ok(mock.answer(arrived, time, &faults, reply).await)
+    Ok(mock
+        .answer(admitted, mock.embed_time(&request), reply)
+        .await)
+}
+
+pub(super) async fn openai_embed(
+    State(mock): State<Mock>,
+    Json(request): Json<Request>,
+) -> Result<Response, Refusal> {
+    let admitted = mock.admit(&request.model).await?;
+    let vectors = mock.vectors(&request, &admitted.faults);
+    let tokens = 20 * vectors.len();
+    let row = |(index, vector)| json!({ "index": index, "embedding": vector });
+    let rows: Vec<Value> = vectors.into_iter().enumerate().map(row).collect();
+    let reply = json!({ "data": rows, "usage": { "prompt_tokens": tokens } });
+    Ok(mock
+        .answer(admitted, mock.embed_time(&request), reply)
+        .await)
+}
+
+pub(super) async fn tei_embed(
+    State(mock): State<Mock>,
+    Json(request): Json<Request>,
+) -> Result<Response, Refusal> {
+    let admitted = mock.admit(&request.model).await?;
+    let reply = json!(mock.vectors(&request, &admitted.faults));
+    Ok(mock
+        .answer(admitted, mock.embed_time(&request), reply)
+        .await)
 }
 
 pub(super) async fn classify(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
-    let arrived = Instant::now();
-    let faults = mock.admit(&request.model)?;
-    let mut labels = mock.0.args.labels.clone();
-    if faults.contains(&Kind::UnknownLabel) {
-        labels[0] = "no-such-label".into();
-    }
-    let score = |rank: usize| {
-        if faults.contains(&Kind::NotFinite) {
-            None
-        } else {
-            Some(0.5 / (rank + 1) as f64)
-        }
-    };
-    let scored: Vec<Value> = labels
-        .iter()
-        .enumerate()
-        .map(|(rank, label)| json!({ "label": label, "score": score(rank) }))
-        .collect();
+    let admitted = mock.admit(&request.model).await?;
+    let scored = mock.scored(&admitted.faults);
     let reply = json!({ "model": request.model, "results": [scored], "prompt_eval_count": 14 });
-    let time = mock.0.args.classify_time;
-    Ok(mock.answer(arrived, time, &faults, reply).await)
+    Ok(mock
+        .answer(admitted, mock.0.args.classify_time, reply)
+        .await)
 }
 
-/// Picks the first label that the schema allows; takes as long as generating a few tokens would.
-pub(super) async fn chat(
+pub(super) async fn tei_predict(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
-    const TOKENS: u32 = 8;
-    let arrived = Instant::now();
-    let faults = mock.admit(&request.model)?;
-    let label = match faults.contains(&Kind::UnknownLabel) {
+    let admitted = mock.admit(&request.model).await?;
+    let reply = json!(mock.scored(&admitted.faults));
+    Ok(mock
+        .answer(admitted, mock.0.args.classify_time, reply)
+        .await)
+}
+
+/// The first of the labels that the schema allows, as a model writes it.
+fn choice(labels: &Value, admitted: &Admitted) -> String {
+    let label = match admitted.faults.contains(&Kind::UnknownLabel) {
         true => json!("no-such-label"),
-        false => request.format["properties"]["label"]["enum"][0].clone(),
+        false => labels[0].clone(),
     };
-    let content = json!({ "label": label }).to_string();
-    let reply = json!({
-        "model": request.model,
-        "message": { "role": "assistant", "content": content },
-        "done": !faults.contains(&Kind::MissingDone),
-        "done_reason": "stop",
-        "prompt_eval_count": 30,
-        "eval_count": TOKENS,
-    });
-    let args = &mock.0.args;
-    let time = args.ttft + args.itl * TOKENS;
-    Ok(mock.answer(arrived, time, &faults, reply).await)
+    json!({ "label": label }).to_string()
 }
 
 /// A request that Ollama too would refuse.
@@ -193,6 +237,8 @@ pub(super) enum Refusal {
     NoModel(String),
     #[error("server busy, please try again.  maximum pending requests exceeded")]
     Busy,
+    #[error("the mock fails as it was told to")]
+    Internal,
 }
 
 impl IntoResponse for Refusal {
@@ -200,14 +246,15 @@ impl IntoResponse for Refusal {
         let status = match self {
             Self::NoModel(_) => StatusCode::NOT_FOUND,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, Json(json!({ "error": self.to_string() }))).into_response()
     }
 }
 
 impl Mock {
-    /// Loads the model, or refuses as Ollama does. Returns the faults of this request.
-    fn admit(&self, model: &str) -> Result<Vec<Kind>, Refusal> {
+    /// Loads the model and waits for a slot, or refuses as Ollama does.
+    async fn admit(&self, model: &str) -> Result<Admitted, Refusal> {
         let name = self.refuse_unknown(model)?;
         if let Some(worker) = &self.0.worker {
             worker.count();
@@ -221,28 +268,117 @@ impl Mock {
         if faults.contains(&Kind::Busy) {
             return Err(Refusal::Busy);
         }
-        Ok(faults)
+        if faults.contains(&Kind::Internal) {
+            return Err(Refusal::Internal);
+        }
+        let slot = match &self.0.slots {
+            Some(slots) => Some(
+                Arc::clone(slots)
+                    .acquire_owned()
+                    .await
+                    .expect("nobody closes this semaphore"),
+            ),
+            None => None,
+        };
+        Ok(Admitted {
+            faults,
+            started: Instant::now(),
+            slot,
+        })
+    }
+
+    /// A streamed text.
+    async fn text(&self, dialect: Dialect, request: &Request) -> Result<Response, Refusal> {
+        let admitted = self.admit(&request.model).await?;
+        let args = &self.0.args;
+        let limit = request.max_tokens.or(request.options.num_predict);
+        let asked = Asked {
+            dialect,
+            model: &request.model,
+            max_tokens: limit.unwrap_or(DEFAULT_MAX_TOKENS).max(1),
+            logprobs: !matches!(request.logprobs, Value::Null | Value::Bool(false)),
+            faults: &admitted.faults,
+        };
+        let mut steps = script::generate(args, &asked);
+        if self.knows(request) {
+            steps
+                .iter_mut()
+                .for_each(|(after, _)| *after = Duration::ZERO);
+        }
+        let stamp = args.stamp.then(unix_ns);
+        let schedule = self.0.pace.schedule(admitted.started);
+        Ok((
+            [(header::CONTENT_TYPE, dialect.content_type())],
+            Body::from_stream(play(schedule, steps, stamp, admitted.slot)),
+        )
+            .into_response())
+    }
+
+    /// Whether the same was asked before, on a mock that remembers its replies.
+    fn knows(&self, request: &Request) -> bool {
+        self.0.args.reply_cache && self.0.replies.knows(request.prompt.to_string())
+    }
+
+    /// As long as generating a few tokens would take.
+    fn choice_time(&self) -> Duration {
+        self.0.args.ttft + self.0.args.itl * CHOICE_TOKENS
+    }
+
+    fn embed_time(&self, request: &Request) -> Duration {
+        match self.knows(request) {
+            true => Duration::ZERO,
+            false => self.0.args.embed_time,
+        }
+    }
+
+    /// One vector per text.
+    fn vectors(&self, request: &Request, faults: &[Kind]) -> Vec<Vec<Option<f64>>> {
+        let dimensions =
+            self.0.args.dimensions + usize::from(faults.contains(&Kind::WrongDimensions));
+        let texts = match &request.prompt {
+            Value::Array(texts) => texts.as_slice(),
+            text => std::slice::from_ref(text),
+        };
+        let mut vectors: Vec<Vec<Option<f64>>> = texts
+            .iter()
+            .map(|text| vector(text.as_str().unwrap_or_default(), dimensions))
+            .collect();
+        if faults.contains(&Kind::NotFinite) {
+            vectors[0][0] = None;
+        }
+        vectors
+    }
+
+    /// Every label with its probability.
+    fn scored(&self, faults: &[Kind]) -> Vec<Value> {
+        let mut labels = self.0.args.labels.clone();
+        if faults.contains(&Kind::UnknownLabel) {
+            labels[0] = "no-such-label".into();
+        }
+        let not_finite = faults.contains(&Kind::NotFinite);
+        let score = |rank: usize| (!not_finite).then(|| 0.5 / (rank + 1) as f64);
+        labels
+            .iter()
+            .enumerate()
+            .map(|(rank, label)| json!({ "label": label, "score": score(rank) }))
+            .collect()
     }
 
     /// The model's name without its tag.
     fn refuse_unknown<'a>(&self, model: &'a str) -> Result<&'a str, Refusal> {
         let name = model.strip_suffix(":latest").unwrap_or(model);
-        if self.0.args.models.iter().any(|known| known == name) {
+        // Servers of a single model are not asked for it by name.
+        if name.is_empty() || self.0.args.models.iter().any(|known| known == name) {
             Ok(name)
         } else {
             Err(Refusal::NoModel(model.into()))
         }
     }
 
-    /// Sends a whole reply `time` after the request arrived, or its first half when it shall stall or be cut.
-    async fn answer(
-        &self,
-        arrived: Instant,
-        time: Duration,
-        faults: &[Kind],
-        reply: Value,
-    ) -> Response {
-        let schedule = self.0.pace.schedule(arrived);
+    /// Sends a whole reply `time` after the work on it began, or its first half when it shall stall or be cut.
+    async fn answer(&self, admitted: Admitted, time: Duration, reply: Value) -> Response {
+        let faults = &admitted.faults;
+        let schedule = self.0.pace.schedule(admitted.started);
         let whole = Bytes::from(reply.to_string());
         let (first, second) = (
             whole.slice(..whole.len() / 2),
@@ -260,31 +396,36 @@ impl Mock {
         };
         if second.is_some() && pause.is_zero() && !faults.contains(&Kind::Split) {
             sleep_until(schedule.due(time)).await;
+            drop(admitted.slot);
             return ([(header::CONTENT_TYPE, "application/json")], whole).into_response();
         }
         let steps = vec![(time, Some(first)), (time + pause, second)];
         (
             [(header::CONTENT_TYPE, "application/json")],
-            Body::from_stream(play(schedule, steps, None)),
+            Body::from_stream(play(schedule, steps, None, admitted.slot)),
         )
             .into_response()
     }
 }
 
 /// Sends each piece when it is due. Times count from the request, not from the piece before, so that late wake-ups do not
-/// add up. `stamp` is when the request arrived, for pieces that shall tell.
+/// add up. `stamp` is when the request arrived, for pieces that shall tell. `slot` is held until the last piece.
 fn play(
     schedule: Schedule,
     steps: Vec<Step>,
     stamp: Option<u128>,
+    slot: Option<OwnedSemaphorePermit>,
 ) -> impl Stream<Item = Result<Bytes, CutOff>> {
-    stream::iter(steps).then(move |(after, piece)| async move {
-        sleep_until(schedule.due(after)).await;
-        let piece = piece.ok_or(CutOff)?;
-        Ok(match stamp {
-            Some(arrived) => stamped(&piece, arrived),
-            None => piece,
-        })
+    stream::iter(steps).then(move |(after, piece)| {
+        let _held = &slot;
+        async move {
+            sleep_until(schedule.due(after)).await;
+            let piece = piece.ok_or(CutOff)?;
+            Ok(match stamp {
+                Some(arrived) => stamped(&piece, arrived),
+                None => piece,
+            })
+        }
     })
 }
 

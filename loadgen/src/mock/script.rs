@@ -11,24 +11,44 @@ pub(super) type Step = (Duration, Option<Bytes>);
 /// Words of which the text is made; the accents make characters of two bytes.
 const WORDS: [&str; 6] = ["más ", "allá ", "del ", "río ", "está ", "Ñuñoa "];
 
-/// The whole stream of one generated text of at most `num_predict` tokens.
-pub(super) fn generate(
-    args: &Args,
-    model: &str,
-    num_predict: u64,
-    logprobs: bool,
-    faults: &[Kind],
-) -> Vec<Step> {
-    let tokens = args.eos_at.map_or(num_predict, |eos| eos.min(num_predict));
+/// How a stream is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `/api/generate`.
+    Generate,
+    /// `/api/chat`.
+    Chat,
+    /// `/v1/completions`.
+    OpenaiCompletion,
+    /// `/v1/chat/completions`.
+    OpenaiChat,
+}
+
+/// What one request asks for, and how it is to be answered.
+#[derive(Debug, Clone)]
+pub(super) struct Asked<'a> {
+    pub dialect: Dialect,
+    pub model: &'a str,
+    pub max_tokens: u64,
+    pub logprobs: bool,
+    pub faults: &'a [Kind],
+}
+
+/// Tokens that every prompt is said to have.
+const PROMPT_TOKENS: u64 = 12;
+
+/// The whole stream of one generated text.
+pub(super) fn generate(args: &Args, asked: &Asked<'_>) -> Vec<Step> {
+    let faults = asked.faults;
+    let tokens = args
+        .eos_at
+        .map_or(asked.max_tokens, |eos| eos.min(asked.max_tokens));
     let chunks = tokens.div_ceil(args.tokens_per_chunk);
     let due = |chunk: u64| args.ttft + args.itl * u32::try_from(chunk).unwrap_or(u32::MAX);
 
-    let mut records: Vec<(Duration, Value)> = Vec::new();
+    let mut records: Vec<(Duration, String)> = Vec::new();
     if faults.contains(&Kind::EmptyFirst) {
-        records.push((
-            Duration::ZERO,
-            json!({ "model": model, "response": "", "done": false }),
-        ));
+        records.push((Duration::ZERO, asked.piece("", 0)));
     }
     for chunk in 0..chunks {
         let here = args
@@ -37,15 +57,12 @@ pub(super) fn generate(
         let text: String = (0..here)
             .map(|token| word(chunk * args.tokens_per_chunk + token))
             .collect();
-        let mut record = json!({ "model": model, "response": text, "done": false });
-        if logprobs {
-            let entry = json!({ "token": "x", "logprob": -0.5 });
-            record["logprobs"] = vec![entry; usize::try_from(here).unwrap_or(0)].into();
-        }
-        records.push((due(chunk), record));
+        records.push((due(chunk), asked.piece(&text, here)));
     }
-    let end = due(chunks - 1);
-    records.push((end, done(args, model, tokens, tokens < num_predict, faults)));
+    let counted = tokens + u64::from(faults.contains(&Kind::WrongCount));
+    let ended_by_model = tokens < asked.max_tokens;
+    let end = asked.end(args.itl, counted, chunks, ended_by_model);
+    records.push((due(chunks - 1), end));
 
     let middle = records.len() / 2;
     if faults.contains(&Kind::MissingDone) {
@@ -55,7 +72,7 @@ pub(super) fn generate(
         records.truncate(middle);
         records.push((
             due(chunks / 2),
-            json!({ "error": "the mock fails as it was told to" }),
+            asked.error("the mock fails as it was told to"),
         ));
     }
     if faults.contains(&Kind::Stall) {
@@ -65,8 +82,7 @@ pub(super) fn generate(
             .for_each(|(at, _)| *at += args.stall);
     }
     let mut steps: Vec<Step> = Vec::new();
-    for (at, record) in records {
-        let line = format!("{record}\n");
+    for (at, line) in records {
         if faults.contains(&Kind::Split) {
             let cut = inside_a_character(&line);
             let bytes = Bytes::from(line);
@@ -83,21 +99,94 @@ pub(super) fn generate(
     steps
 }
 
-fn word(token: u64) -> &'static str {
-    WORDS[usize::try_from(token).unwrap_or(0) % WORDS.len()]
+impl Dialect {
+    /// The type of its replies.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Generate | Self::Chat => "application/x-ndjson",
+            Self::OpenaiCompletion | Self::OpenaiChat => "text/event-stream",
+        }
+    }
+
+    fn write(self, record: &Value) -> String {
+        match self {
+            Self::Generate | Self::Chat => format!("{record}\n"),
+            Self::OpenaiCompletion | Self::OpenaiChat => format!("data: {record}\n\n"),
+        }
+    }
 }
 
-fn done(args: &Args, model: &str, tokens: u64, ended_by_model: bool, faults: &[Kind]) -> Value {
-    let itl_ns = u64::try_from(args.itl.as_nanos()).unwrap_or(u64::MAX);
-    json!({
-        "model": model,
-        "response": "",
-        "done": true,
-        "done_reason": if ended_by_model { "stop" } else { "length" },
-        "prompt_eval_count": 12,
-        "eval_count": tokens + u64::from(faults.contains(&Kind::WrongCount)),
-        "eval_duration": itl_ns.saturating_mul(tokens.div_ceil(args.tokens_per_chunk)),
-    })
+impl Asked<'_> {
+    /// A piece of text, with as many probabilities as it has tokens if they were asked for.
+    fn piece(&self, text: &str, tokens: u64) -> String {
+        let model = self.model;
+        let one = json!({ "token": "x", "logprob": -0.5 });
+        let logprobs: Vec<Value> = (0..if self.logprobs { tokens } else { 0 })
+            .map(|_| one.clone())
+            .collect();
+        let mut record = match self.dialect {
+            Dialect::Generate => json!({ "model": model, "response": text, "done": false }),
+            Dialect::Chat => {
+                json!({ "model": model, "message": { "role": "assistant", "content": text }, "done": false })
+            }
+            Dialect::OpenaiCompletion => json!({ "choices": [{ "index": 0, "text": text }] }),
+            Dialect::OpenaiChat => {
+                json!({ "choices": [{ "index": 0, "delta": { "content": text } }] })
+            }
+        };
+        if !logprobs.is_empty() {
+            match self.dialect {
+                Dialect::Generate | Dialect::Chat => record["logprobs"] = json!(logprobs),
+                Dialect::OpenaiCompletion => {
+                    record["choices"][0]["logprobs"] = json!({ "tokens": logprobs });
+                }
+                Dialect::OpenaiChat => {
+                    record["choices"][0]["logprobs"] = json!({ "content": logprobs });
+                }
+            }
+        }
+        self.dialect.write(&record)
+    }
+
+    /// What ends a stream that ended well.
+    fn end(&self, itl: Duration, tokens: u64, chunks: u64, ended_by_model: bool) -> String {
+        let reason = if ended_by_model { "stop" } else { "length" };
+        let mut record = json!({
+            "model": self.model,
+            "done": true,
+            "done_reason": reason,
+            "prompt_eval_count": PROMPT_TOKENS,
+            "eval_count": tokens,
+            "eval_duration": u64::try_from(itl.as_nanos()).unwrap_or(u64::MAX).saturating_mul(chunks),
+        });
+        match self.dialect {
+            Dialect::Generate => record["response"] = json!(""),
+            Dialect::Chat => record["message"] = json!({ "role": "assistant", "content": "" }),
+            Dialect::OpenaiCompletion | Dialect::OpenaiChat => {
+                let last =
+                    json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] });
+                let usage = json!({
+                    "choices": [],
+                    "usage": { "prompt_tokens": PROMPT_TOKENS, "completion_tokens": tokens },
+                });
+                return format!("data: {last}\n\ndata: {usage}\n\ndata: [DONE]\n\n");
+            }
+        }
+        self.dialect.write(&record)
+    }
+
+    fn error(&self, words: &str) -> String {
+        self.dialect.write(&match self.dialect {
+            Dialect::Generate | Dialect::Chat => json!({ "error": words }),
+            Dialect::OpenaiCompletion | Dialect::OpenaiChat => {
+                json!({ "error": { "message": words } })
+            }
+        })
+    }
+}
+
+fn word(token: u64) -> &'static str {
+    WORDS[usize::try_from(token).unwrap_or(0) % WORDS.len()]
 }
 
 /// A place in `line` after the first byte of a character of several bytes, else its middle.
@@ -115,14 +204,30 @@ mod tests {
     use super::*;
     use crate::{args::Cli, commands::Command};
 
-    fn script(options: &str, num_predict: u64, faults: &[Kind]) -> Vec<(u128, String)> {
+    fn script(options: &str, max_tokens: u64, faults: &[Kind]) -> Vec<(u128, String)> {
+        script_in(Dialect::Generate, options, max_tokens, faults)
+    }
+
+    fn script_in(
+        dialect: Dialect,
+        options: &str,
+        max_tokens: u64,
+        faults: &[Kind],
+    ) -> Vec<(u128, String)> {
         let words = ["loadgen", "mock"]
             .into_iter()
             .chain(options.split_whitespace());
         let Some(Command::Mock(args)) = Cli::try_parse_from(words).unwrap().command else {
             panic!("not a mock")
         };
-        generate(&args, "tiny", num_predict, false, faults)
+        let asked = Asked {
+            dialect,
+            model: "tiny",
+            max_tokens,
+            logprobs: false,
+            faults,
+        };
+        generate(&args, &asked)
             .into_iter()
             .map(|(at, bytes)| {
                 (
@@ -162,6 +267,19 @@ mod tests {
             steps[2].1.contains(r#""done_reason":"stop""#)
                 && steps[2].1.contains(r#""eval_count":3"#)
         );
+    }
+
+    #[test]
+    fn every_dialect_says_the_same() {
+        let steps = script_in(Dialect::OpenaiChat, "", 2, &[]);
+        assert_eq!(
+            steps[0].1,
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"más \"}}]}\n\n"
+        );
+        assert!(steps[2].1.ends_with("data: [DONE]\n\n"));
+        assert!(steps[2].1.contains(r#""completion_tokens":2"#));
+        let steps = script_in(Dialect::Chat, "", 2, &[]);
+        assert!(steps[0].1.contains(r#""content":"más ""#));
     }
 
     #[test]

@@ -40,6 +40,17 @@ pub enum Api {
     Tei,
 }
 
+impl Api {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::Openai => "openai",
+            Self::Tei => "tei",
+        }
+    }
+}
+
 impl TargetPlan {
     /// The model that serves `workload` here.
     pub fn model<'a>(&'a self, workload: &'a Workload) -> &'a str {
@@ -72,12 +83,19 @@ impl TargetPlan {
 
     /// The request that carries work of this kind here.
     pub fn route(&self, kind: Kind) -> Route {
-        match kind {
-            Kind::Generate => Route::Generate,
-            Kind::Chat => Route::Chat,
-            Kind::Embed => Route::Embed,
-            Kind::Classify if self.classify_via_chat => Route::ClassifyByChat,
-            Kind::Classify => Route::Classify,
+        match (self.api, kind) {
+            (Api::Openai, Kind::Generate) => Route::OpenaiCompletion,
+            (Api::Openai, Kind::Chat) => Route::OpenaiChat,
+            (Api::Openai, Kind::Embed) => Route::OpenaiEmbed,
+            (Api::Openai, Kind::Classify) => Route::OpenaiClassify,
+            (Api::Tei, Kind::Embed) => Route::TeiEmbed,
+            (Api::Tei, Kind::Classify) => Route::TeiPredict,
+            // A server of this kind lacks the routes for text, and will say so.
+            (_, Kind::Generate) => Route::Generate,
+            (_, Kind::Chat) => Route::Chat,
+            (_, Kind::Embed) => Route::Embed,
+            (_, Kind::Classify) if self.classify_via_chat => Route::ClassifyByChat,
+            (_, Kind::Classify) => Route::Classify,
         }
     }
 }
@@ -102,6 +120,19 @@ pub(super) fn read(args: &Measure, groups: &[Group]) -> Result<Vec<TargetPlan>, 
     }
     for typed in &args.models {
         assign_model(typed, &mut targets, groups)?;
+    }
+    let classifies = groups
+        .iter()
+        .flat_map(|group| &group.parts)
+        .any(|part| part.workload.kind == Kind::Classify);
+    if let Some(target) = targets.iter().find(|target| target.api == Api::Openai)
+        && classifies
+        && args.labels.is_empty()
+    {
+        return usage(format!(
+            "target {} classifies through chat and needs to know the labels: add --labels A,B,... or name other workloads",
+            target.name
+        ));
     }
     for name in &args.classify_via_chat {
         target_named(name, &mut targets)?.classify_via_chat = true;

@@ -11,7 +11,7 @@ struct Reply {
 }
 
 #[derive(Debug, Deserialize)]
-struct Scored {
+pub(super) struct Scored {
     label: String,
     score: Option<f32>,
 }
@@ -51,7 +51,7 @@ pub(super) fn check(body: &[u8], expected: &mut Expected) -> Result<Answer, Fail
 }
 
 /// Checks the labels of one text: known ones, with probabilities in falling order.
-fn labels(
+pub(super) fn labels(
     scored: &[Scored],
     input_tokens: Option<u64>,
     expected: &mut Expected,

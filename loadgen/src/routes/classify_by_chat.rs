@@ -24,29 +24,50 @@ struct Choice {
 }
 
 /// Tokens enough to close `{"label":"..."}` around any label of ordinary length.
-const LONGEST_TOKENS: u32 = 64;
+pub(super) const LONGEST_TOKENS: u32 = 64;
 
 pub(super) fn body(asker: &Asker, item: &Item) -> Value {
-    let text = text(item);
+    let (question, schema) = question(asker, text(item));
+    json!({
+        "model": asker.model,
+        "messages": [{ "role": "user", "content": question }],
+        "stream": false,
+        "think": false,
+        "keep_alive": format!("{}s", asker.keep_alive_s),
+        "format": schema,
+        "options": { "temperature": 0, "num_predict": LONGEST_TOKENS, "seed": item.seed },
+    })
+}
+
+/// What the model is asked about `text`, and the schema that allows only the labels as its answer.
+pub(super) fn question(asker: &Asker, text: &str) -> (String, Value) {
     let labels: Vec<&String> = asker.expected.labels.iter().flatten().collect();
     let names = labels
         .iter()
         .map(|label| label.as_str())
         .collect::<Vec<_>>()
         .join(", ");
-    json!({
-        "model": asker.model,
-        "messages": [{ "role": "user", "content": format!("{text}\n\nWhich one describes the text above: {names}?") }],
-        "stream": false,
-        "think": false,
-        "keep_alive": format!("{}s", asker.keep_alive_s),
-        "format": {
-            "type": "object",
-            "properties": { "label": { "type": "string", "enum": labels } },
-            "required": ["label"],
-        },
-        "options": { "temperature": 0, "num_predict": LONGEST_TOKENS, "seed": item.seed },
-    })
+    let schema = json!({
+        "type": "object",
+        "properties": { "label": { "type": "string", "enum": labels } },
+        "required": ["label"],
+    });
+    let question = format!("{text}\n\nWhich one describes the text above: {names}?");
+    (question, schema)
+}
+
+/// The label that a reply chose.
+pub(super) fn label(content: &str, expected: &Expected) -> Result<String, Failure> {
+    if content.is_empty() {
+        return Err(Failure::Empty);
+    }
+    let choice: Choice = serde_json::from_str(content).map_err(|error| malformed(&error))?;
+    let known = expected.labels.as_ref();
+    if known.is_some_and(|labels| labels.contains(&choice.label)) {
+        Ok(choice.label)
+    } else {
+        Err(Failure::Label(choice.label))
+    }
 }
 
 pub(super) fn check(body: &[u8], expected: &Expected) -> Result<Answer, Failure> {
@@ -54,23 +75,12 @@ pub(super) fn check(body: &[u8], expected: &Expected) -> Result<Answer, Failure>
     if !reply.done {
         return Err(Failure::Truncated);
     }
-    if reply.message.content.is_empty() {
-        return Err(Failure::Empty);
-    }
-    let choice: Choice =
-        serde_json::from_str(&reply.message.content).map_err(|error| malformed(&error))?;
-    if !expected
-        .labels
-        .as_ref()
-        .is_some_and(|labels| labels.contains(&choice.label))
-    {
-        return Err(Failure::Label(choice.label));
-    }
+    let best = label(&reply.message.content, expected)?;
     Ok(Answer {
         input_tokens: reply.prompt_eval_count,
         cached_tokens: None,
         content: Content::Label(Labelled {
-            best: choice.label,
+            best,
             scores: Vec::new(),
             right: None,
         }),

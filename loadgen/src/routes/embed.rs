@@ -11,16 +11,20 @@ struct Reply {
     prompt_eval_count: Option<u64>,
 }
 
-/// `truncate:false`, because a text cut short would look like speed.
-pub(super) fn body(asker: &Asker, item: &Item) -> Value {
-    let input = match &item.input {
+/// One text as such, several as a list.
+pub(super) fn input(item: &Item) -> Value {
+    match &item.input {
         Input::Text(text) => json!(text),
         Input::Texts(texts) => json!(texts),
         Input::Messages(_) => unreachable!("a workload of texts was read as such"),
-    };
+    }
+}
+
+/// `truncate:false`, because a text cut short would look like speed.
+pub(super) fn body(asker: &Asker, item: &Item) -> Value {
     json!({
         "model": asker.model,
-        "input": input,
+        "input": input(item),
         "truncate": false,
         "keep_alive": format!("{}s", asker.keep_alive_s),
     })

@@ -82,7 +82,7 @@ pub(super) fn chat_body(asker: &Asker, item: &Item, earlier: &[Message]) -> Valu
 }
 
 /// What this turn says.
-pub(super) fn new_messages(item: &Item) -> Vec<Message> {
+pub fn new_messages(item: &Item) -> Vec<Message> {
     match &item.input {
         Input::Messages(messages) => messages.clone(),
         Input::Text(text) => vec![Message {

@@ -8,6 +8,8 @@ mod classify_by_chat;
 mod embed;
 mod generate;
 mod lines;
+mod openai;
+mod tei;
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -19,7 +21,7 @@ use crate::{
     workload::{Item, Kind, Message},
 };
 
-pub use generate::Generation;
+pub use generate::{Generation, new_messages};
 
 /// How one target is asked: the same work as every other, its own model name, and the options they share.
 #[derive(Debug, Clone)]
@@ -51,6 +53,18 @@ pub enum Route {
     Classify,
     /// `POST /api/chat` with a schema that allows only the labels: for servers without a classifier.
     ClassifyByChat,
+    /// `POST /v1/completions`, streamed.
+    OpenaiCompletion,
+    /// `POST /v1/chat/completions`, streamed.
+    OpenaiChat,
+    /// `POST /v1/embeddings`.
+    OpenaiEmbed,
+    /// `POST /v1/chat/completions` with a schema that allows only the labels.
+    OpenaiClassify,
+    /// `POST /embed`.
+    TeiEmbed,
+    /// `POST /predict`.
+    TeiPredict,
 }
 
 /// What every reply of one target and workload has to agree with.
@@ -185,7 +199,7 @@ impl Route {
 
     /// Whether it stands in for another that the target lacks.
     pub fn is_emulated(self) -> bool {
-        self == Self::ClassifyByChat
+        matches!(self, Self::ClassifyByChat | Self::OpenaiClassify)
     }
 
     /// The path of the request.
@@ -196,6 +210,11 @@ impl Route {
             Self::Embed => "/api/embed",
             Self::Classify => "/classify",
             Self::ClassifyByChat => "/api/chat",
+            Self::OpenaiCompletion => "/v1/completions",
+            Self::OpenaiChat | Self::OpenaiClassify => "/v1/chat/completions",
+            Self::OpenaiEmbed => "/v1/embeddings",
+            Self::TeiEmbed => "/embed",
+            Self::TeiPredict => "/predict",
         }
     }
 }
@@ -209,6 +228,12 @@ impl Asker {
             Route::Embed => embed::body(self, item),
             Route::Classify => classify::body(self, item),
             Route::ClassifyByChat => classify_by_chat::body(self, item),
+            Route::OpenaiCompletion => openai::completion_body(self, item),
+            Route::OpenaiChat => openai::chat_body(self, item, earlier),
+            Route::OpenaiEmbed => openai::embed_body(self, item),
+            Route::OpenaiClassify => openai::classify_body(self, item),
+            Route::TeiEmbed => tei::embed_body(item),
+            Route::TeiPredict => tei::predict_body(item),
         };
         Request {
             path: self.route.path(),
@@ -225,9 +250,8 @@ impl Asker {
         }
         match self.route {
             Route::Generate | Route::Chat => generate::read(exchange, item.max_tokens),
-            Route::Embed | Route::Classify | Route::ClassifyByChat => {
-                Reading::whole(whole(exchange).and_then(|body| self.check(item, &body)))
-            }
+            Route::OpenaiCompletion | Route::OpenaiChat => openai::read(exchange, item.max_tokens),
+            _ => Reading::whole(whole(exchange).and_then(|body| self.check(item, &body))),
         }
     }
 
@@ -237,7 +261,13 @@ impl Asker {
             Route::Embed => embed::check(body, item, &mut self.expected),
             Route::Classify => classify::check(body, &mut self.expected),
             Route::ClassifyByChat => classify_by_chat::check(body, &self.expected),
-            Route::Generate | Route::Chat => unreachable!("streams are read line by line"),
+            Route::OpenaiEmbed => openai::check_embeddings(body, item, &mut self.expected),
+            Route::OpenaiClassify => openai::check_classify(body, &self.expected),
+            Route::TeiEmbed => tei::check_embed(body, item, &mut self.expected),
+            Route::TeiPredict => tei::check_predict(body, &mut self.expected),
+            Route::Generate | Route::Chat | Route::OpenaiCompletion | Route::OpenaiChat => {
+                unreachable!("streams are read line by line")
+            }
         }?;
         if let Content::Label(labelled) = &mut answer.content {
             labelled.right = item.label.as_ref().map(|right| *right == labelled.best);
@@ -253,7 +283,7 @@ impl Asker {
         match status {
             StatusCode::METHOD_NOT_ALLOWED => Some(Lacking::Route(self.route.path())),
             StatusCode::NOT_FOUND => Some(match words {
-                Some(words) if words.contains("model") => Lacking::Model(words),
+                Some(words) if words.to_lowercase().contains("model") => Lacking::Model(words),
                 _ => Lacking::Route(self.route.path()),
             }),
             StatusCode::BAD_REQUEST | StatusCode::NOT_IMPLEMENTED => words
@@ -300,10 +330,12 @@ impl Reading {
 impl From<Route> for Kind {
     fn from(route: Route) -> Self {
         match route {
-            Route::Generate => Self::Generate,
-            Route::Chat => Self::Chat,
-            Route::Embed => Self::Embed,
-            Route::Classify | Route::ClassifyByChat => Self::Classify,
+            Route::Generate | Route::OpenaiCompletion => Self::Generate,
+            Route::Chat | Route::OpenaiChat => Self::Chat,
+            Route::Embed | Route::OpenaiEmbed | Route::TeiEmbed => Self::Embed,
+            Route::Classify | Route::ClassifyByChat | Route::OpenaiClassify | Route::TeiPredict => {
+                Self::Classify
+            }
         }
     }
 }
@@ -320,15 +352,21 @@ fn malformed(error: &serde_json::Error) -> Failure {
     Failure::Malformed(error.to_string())
 }
 
-/// The `error` string of an Ollama reply.
+/// The words of an error: a string at Ollama, an object with a message elsewhere.
 fn error_words(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct ErrorBody {
-        error: String,
+        error: Words,
     }
-    serde_json::from_slice::<ErrorBody>(body)
-        .ok()
-        .map(|body| body.error)
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        Text(String),
+        Object { message: String },
+    }
+    let body = serde_json::from_slice::<ErrorBody>(body).ok()?;
+    let (Words::Text(words) | Words::Object { message: words }) = body.error;
+    Some(words)
 }
 
 /// The server's own words, shortened to one line that fits a report.

@@ -7,7 +7,7 @@ use super::RunError;
 use crate::{
     client::Client,
     memory::{ProcessTree, Unobservable},
-    plan::TargetPlan,
+    plan::{Api, TargetPlan},
 };
 
 /// A server that answers, and what it says of itself.
@@ -47,7 +47,12 @@ pub(super) async fn target(plan: &TargetPlan, timeout: Duration) -> Result<Targe
         models: Vec<Model>,
     }
     let client = Client::new(plan.url.clone(), timeout)?;
-    let first = client.get("/api/version").await;
+    let (version, names_models) = match plan.api {
+        Api::Ollama => ("/api/version", true),
+        Api::Openai => ("/version", false),
+        Api::Tei => ("/info", false),
+    };
+    let first = client.get(version).await;
     if let (None, Some(failure)) = (first.status, first.failure) {
         return Err(RunError::Unreachable {
             name: plan.name.clone(),
@@ -55,16 +60,22 @@ pub(super) async fn target(plan: &TargetPlan, timeout: Duration) -> Result<Targe
             cause: failure.to_string(),
         });
     }
-    let version = get::<Version>(&client, "/api/version")
+    let version = get::<Version>(&client, version)
         .await
         .map(|reply| reply.version);
-    let models = get::<Tags>(&client, "/api/tags")
-        .await
-        .map(|reply| reply.models);
+    let models = match names_models {
+        true => get::<Tags>(&client, "/api/tags")
+            .await
+            .map(|reply| reply.models),
+        false => None,
+    };
     Ok(Target {
         version,
         models,
-        processes: ProcessTree::behind(&plan.url),
+        processes: match plan.pid {
+            Some(pid) => ProcessTree::of(pid),
+            None => ProcessTree::behind(&plan.url),
+        },
         client,
     })
 }

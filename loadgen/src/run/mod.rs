@@ -4,12 +4,15 @@
 //! round every target gets the same requests, and the order alternates (AB, BA, AB, ...) so that a machine that slowly
 //! drifts slows both alike.
 
-mod closed;
 mod discover;
+mod drive;
 mod record;
+mod saturation;
+mod search;
+mod stopping;
+mod work;
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,13 +28,16 @@ use crate::{
         Check, audit,
         preflight::{self, Side},
     },
-    host::Conditions,
+    host::{Conditions, Noise},
     memory::{Phase, Watch},
     plan::Plan,
     progress::Progress,
     routes::{Asker, Expected, Lacking},
-    workload::{Inputs, Load, LoadPoint, Session, Workload},
+    workload::{Equalize, Inputs, Load, LoadPoint, Search, Workload},
 };
+
+use search::Searcher;
+use work::{Mixer, RoundWork, Strand, calls};
 
 pub use discover::{Model, Target};
 #[cfg(test)]
@@ -40,6 +46,7 @@ pub use record::{
     Cell, Lane, Place, Record, Sample, SearchOutcome, SearchRecord, SearchStep, Slot, Times,
     WorkloadRecord,
 };
+pub use stopping::Stopping;
 
 /// Nothing could be measured.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +110,10 @@ pub async fn run(
                 weight: part.weight,
                 hash: Sha256::new(),
                 cells: Vec::new(),
+                searches: Vec::new(),
             });
         }
+        work::share_lacks(&mut parts);
         traffics.push(parts);
     }
     if let Some(reasons) = nothing_to_measure(plan, &traffics) {
@@ -116,10 +125,17 @@ pub async fn run(
             runner.preflight(strand).await;
         }
     }
+    let ends = plan.stopping.max_time.map(|time| runner.clock + time);
     let mut workloads = Vec::new();
-    for strands in traffics {
+    let groups = traffics.len();
+    for (index, strands) in traffics.into_iter().enumerate() {
         if !runner.stopped() {
-            workloads.extend(runner.traffic(strands).await);
+            let left = (groups - index) as u32;
+            let ends = ends.map(|ends| {
+                let now = Instant::now();
+                now + ends.saturating_duration_since(now) / left
+            });
+            workloads.extend(runner.traffic(strands, ends).await);
         }
     }
     let interrupted = runner.stopped();
@@ -143,15 +159,11 @@ struct Runner<'a> {
     clock: Instant,
 }
 
-/// One workload's part of the traffic while it is measured.
-struct Strand {
-    workload: Arc<Workload>,
-    inputs: Inputs,
-    lanes: Vec<Lane>,
-    weight: f64,
-    hash: Sha256,
-    cells: Vec<Cell>,
-}
+/// Connections that are opened before an open loop, where nobody knows how many will be in use at once.
+const OPEN_BEFOREHAND: usize = 64;
+
+/// Of so many replies one keeps its vectors, to be looked at later; all are checked.
+const KEEP_EVERY: usize = 8;
 
 impl Runner<'_> {
     fn stopped(&self) -> bool {
@@ -232,10 +244,14 @@ impl Runner<'_> {
         }
     }
 
-    async fn traffic(&mut self, mut strands: Vec<Strand>) -> Vec<WorkloadRecord> {
+    /// One group of workloads at every load.
+    async fn traffic(
+        &mut self,
+        mut strands: Vec<Strand>,
+        ends: Option<Instant>,
+    ) -> Vec<WorkloadRecord> {
         let trees = self.targets.iter().enumerate().map(|(target, found)| {
-            let lacks = |strand: &Strand| strand.lanes[target].lacking.is_some();
-            if strands.iter().all(lacks) {
+            if strands[0].lanes[target].lacking.is_some() {
                 None
             } else {
                 found.processes.as_ref().ok().cloned()
@@ -243,9 +259,16 @@ impl Runner<'_> {
         });
         let watch = Watch::start(trees.collect(), Phase::Load, self.clock);
         let pace = Arc::clone(&strands[0].workload);
-        for load in &pace.loads {
-            if let Load::Point(point) = load {
-                self.cell(&mut strands, point).await;
+        for (index, load) in pace.loads.iter().enumerate() {
+            // What is left of the time is shared by what is left to do.
+            let left = (pace.loads.len() - index) as u32;
+            let ends = ends.map(|ends| {
+                let now = Instant::now();
+                now + ends.saturating_duration_since(now) / left
+            });
+            match load {
+                Load::Point(point) => self.cell(&mut strands, point, ends).await,
+                Load::Search(search) => self.search(&mut strands, *search, ends).await,
             }
             if self.stopped() {
                 break;
@@ -257,162 +280,255 @@ impl Runner<'_> {
                 self.audit(strand).await;
             }
         }
-        let mut records = Vec::new();
-        for strand in strands {
-            let mut loaded = Vec::new();
-            for target in &self.targets {
-                loaded.push(target.loaded().await);
-            }
-            records.push(WorkloadRecord {
-                workload: strand.workload,
-                lanes: strand.lanes,
-                cells: strand.cells,
-                searches: Vec::new(),
-                inputs_sha256: hex(strand.hash),
-                memory: memory.clone(),
-                loaded,
-            });
+        let mut loaded = Vec::new();
+        for target in &self.targets {
+            loaded.push(target.loaded().await);
         }
-        records
+        let record = |strand: Strand| WorkloadRecord {
+            workload: strand.workload,
+            lanes: strand.lanes,
+            cells: strand.cells,
+            searches: strand.searches,
+            inputs_sha256: hex(strand.hash),
+            memory: memory.clone(),
+            loaded: loaded.clone(),
+        };
+        strands.into_iter().map(record).collect()
     }
 
     /// Every round at one load.
-    async fn cell(&mut self, strands: &mut [Strand], load: &LoadPoint) {
+    async fn cell(&mut self, strands: &mut [Strand], load: &LoadPoint, ends: Option<Instant>) {
+        let targets = self.targets.len();
         for strand in strands.iter_mut() {
             strand.cells.push(Cell {
                 load: load.clone(),
                 rounds: Vec::new(),
-                unstable: vec![None; self.targets.len()],
+                unstable: vec![None; targets],
             });
         }
-        let rounds = strands[0].workload.rounds;
-        for round in 0..rounds.count {
-            let concurrency = load.concurrency().unwrap_or(1);
-            let strand = &mut strands[0];
-            let texts = RoundTexts {
-                warmup: strand
-                    .inputs
-                    .take_warmup(warmup_size(rounds.warmup, concurrency)),
-                measured: strand.inputs.take(rounds.requests),
+        let mut mixer = Mixer::new(strands, self.plan.seed, load);
+        let mut rounds = self.plan.stopping.rounds(strands[0].workload.rounds.count);
+        while let Some(round) = rounds.next(ends) {
+            let work = mixer.round(strands, load);
+            let Some(slots) = self.round(strands, &work, load, round).await else {
+                break;
             };
-            texts
-                .measured
-                .iter()
-                .for_each(|session| strand.hash.update(format!("{session:?}\n")));
-            let slots = self.round(strand, &texts, concurrency, round).await;
-            let cell = strand.cells.last_mut().expect("it was pushed above");
-            cell.rounds.extend(slots);
+            for (strand, slots) in strands.iter_mut().zip(slots) {
+                strand.cell().rounds.push(slots);
+            }
             if self.stopped() {
                 break;
+            }
+            let primary = &strands[0];
+            rounds.look_at(
+                primary.cells.last().expect("it was pushed above"),
+                self.plan.seed,
+            );
+        }
+        if load.rate().is_some() {
+            for target in 0..targets {
+                // The parts of a mix share one stream: if it backs up, it does so for all of them.
+                let slots: Vec<&Slot> = strands
+                    .iter()
+                    .filter_map(|strand| strand.cells.last())
+                    .flat_map(|cell| &cell.rounds)
+                    .filter_map(|round| round[target].as_ref())
+                    .collect();
+                let unstable = saturation::of(&slots);
+                for strand in strands.iter_mut() {
+                    strand.cell().unstable[target].clone_from(&unstable);
+                }
             }
         }
     }
 
-    /// One round at every target; `None` when it was given up half way, because half a round compares nothing.
+    /// One round at every target, `[part][target]`; `None` when it was given up half way, because half a round compares
+    /// nothing.
     async fn round(
         &mut self,
-        strand: &mut Strand,
-        texts: &RoundTexts,
-        concurrency: usize,
+        strands: &mut [Strand],
+        work: &RoundWork,
+        load: &LoadPoint,
         round: u32,
-    ) -> Option<Vec<Option<Slot>>> {
-        let mut slots: BTreeMap<usize, Slot> = BTreeMap::new();
-        for (place, target) in order(strand.lanes.len(), round, self.plan.seed)
+    ) -> Option<Vec<Vec<Option<Slot>>>> {
+        let targets = self.targets.len();
+        let mut slots: Vec<Vec<Option<Slot>>> = strands
+            .iter()
+            .map(|_| (0..targets).map(|_| None).collect())
+            .collect();
+        for (place, target) in order(targets, round, self.plan.seed)
             .into_iter()
             .enumerate()
         {
             if self.stopped() {
                 return None;
             }
-            let lane = &mut strand.lanes[target];
-            if lane.lacking.is_some() {
+            if strands[0].lanes[target].lacking.is_some() {
                 continue;
             }
-            let resident = preflight::is_loaded(&self.targets[target].client, &lane.asker.model);
-            let resident = resident.await;
-            let slot = self
-                .slot(&self.targets[target], &mut lane.asker, texts, concurrency)
-                .await;
-            let slot = Slot {
-                round,
-                order: place,
-                resident,
-                ..slot
-            };
-            let load = &strand.cells.last().expect("a round belongs to a cell").load;
-            self.progress.slot(
-                &self.plan.targets[target].name,
-                &strand.workload,
-                load,
-                round,
-                &slot,
-            );
-            slots.insert(target, slot);
+            let client = &self.targets[target].client;
+            let resident =
+                preflight::is_loaded(client, &strands[0].lanes[target].asker.model).await;
+            let measured = self.slot(strands, target, work, load).await;
+            for (part, slot) in measured.into_iter().enumerate() {
+                let slot = Slot {
+                    round,
+                    order: place,
+                    resident,
+                    ..slot
+                };
+                let name = &self.plan.targets[target].name;
+                let workload = &strands[part].workload;
+                self.progress.slot(name, workload, load, round, &slot);
+                slots[part][target] = Some(slot);
+            }
         }
-        let load = &strand.cells.last().expect("a round belongs to a cell").load;
-        self.progress.round(&strand.workload, load, round);
-        Some(
-            (0..strand.lanes.len())
-                .map(|target| slots.remove(&target))
-                .collect(),
-        )
+        self.progress.round(&strands[0].workload, load, round);
+        Some(slots)
     }
 
+    /// One target's share of a round, one slot for each part of a mix.
     async fn slot(
         &self,
-        target: &Target,
-        asker: &mut Asker,
-        texts: &RoundTexts,
-        concurrency: usize,
-    ) -> Slot {
-        let client = &target.client;
-        let request = |session: &Session| asker.request(&session.turns[0], &[]);
-        let warmup = texts.warmup.iter().map(request).collect();
-        closed::run(client, warmup, concurrency).await;
-        let measured = texts.measured.iter().map(request).collect();
-        let conditions = Conditions::begin(target.processes.as_ref().ok());
-        let exchanges = closed::run(client, measured, concurrency).await;
+        strands: &mut [Strand],
+        target: usize,
+        work: &RoundWork,
+        load: &LoadPoint,
+    ) -> Vec<Slot> {
+        let client = &self.targets[target].client;
+        tokio::time::sleep(strands[0].workload.rounds.cooldown).await;
+        let warmup = calls(strands, target, &work.warmup);
+        let callers = load.concurrency().unwrap_or(1);
+        drive::warm_up(client, warmup, callers).await;
+        if load.rate().is_some() {
+            client
+                .open_connections(work.measured.len().min(OPEN_BEFOREHAND))
+                .await;
+        }
+        let measured = calls(strands, target, &work.measured);
+        let opened = client.connections_opened();
+        let conditions = Conditions::begin(self.targets[target].processes.as_ref().ok());
+        let replies = drive::drive(client, measured, load, work.offsets.clone()).await;
         let noise = conditions.end();
+        let new_connections = client.connections_opened() - opened;
 
         // Only now are replies parsed: during the measurement that would take time from the server on the same machine.
-        let first = exchanges.iter().map(|exchange| exchange.started).min();
-        let last = exchanges.iter().map(|exchange| exchange.ended).max();
-        let wall = first
-            .zip(last)
-            .map_or(Duration::ZERO, |(first, last)| last - first);
-        let samples = exchanges
-            .iter()
-            .zip(&texts.measured)
+        strands
+            .iter_mut()
             .enumerate()
-            .map(|(index, (exchange, session))| {
-                let reading = asker.read(&session.turns[0], exchange);
-                let place = Place {
-                    index,
-                    session: index as u32,
-                    turn: 0,
-                };
-                Sample::new(self.clock, place, exchange.started, exchange, reading)
+            .map(|(part, strand)| {
+                let asker = &mut strand.lanes[target].asker;
+                let of_part = replies
+                    .iter()
+                    .filter(|reply| work.measured[reply.call].part == part);
+                self.read(asker, of_part, work, new_connections, noise)
             })
-            .collect();
+            .collect()
+    }
+
+    /// Reads what came back of one part's work.
+    fn read<'b>(
+        &self,
+        asker: &mut Asker,
+        replies: impl Iterator<Item = &'b drive::Reply>,
+        work: &RoundWork,
+        new_connections: u64,
+        noise: Noise,
+    ) -> Slot {
+        let mut samples = Vec::new();
+        let mut first: Option<Instant> = None;
+        let mut last: Option<Instant> = None;
+        for (index, reply) in replies.enumerate() {
+            let item = &work.measured[reply.call].session.turns[reply.turn];
+            let reading = asker.read(item, &reply.exchange);
+            first = Some(first.map_or(reply.intended, |first| first.min(reply.intended)));
+            last = last.max(Some(reply.exchange.ended));
+            let place = Place {
+                index,
+                session: u32::try_from(reply.call).unwrap_or(u32::MAX),
+                turn: u32::try_from(reply.turn).unwrap_or(u32::MAX),
+            };
+            let mut sample =
+                Sample::new(self.clock, place, reply.intended, &reply.exchange, reading);
+            if !index.is_multiple_of(KEEP_EVERY) {
+                sample.shed();
+            }
+            samples.push(sample);
+        }
+        let since = |at: Instant| {
+            u64::try_from(at.saturating_duration_since(self.clock).as_nanos()).unwrap_or(u64::MAX)
+        };
+        let wall = first.zip(last).map_or(Duration::ZERO, |(first, last)| {
+            last.saturating_duration_since(first)
+        });
         Slot {
             round: 0,
             order: 0,
             wall,
-            started_ns: first.map_or(0, |first| {
-                u64::try_from((first - self.clock).as_nanos()).unwrap_or(u64::MAX)
-            }),
+            started_ns: first.map_or(0, since),
             samples,
-            new_connections: 0,
+            new_connections,
             noise,
             resident: None,
         }
     }
-}
 
-/// The work of one round, the same for every target; made before its clock starts.
-struct RoundTexts {
-    warmup: Vec<Session>,
-    measured: Vec<Session>,
+    /// Looks for the highest rate that keeps a promise, at every target in turn, rate by rate.
+    async fn search(&mut self, strands: &mut [Strand], search: Search, ends: Option<Instant>) {
+        let targets = self.targets.len();
+        let mut searchers: Vec<(Searcher, Vec<SearchStep>)> = (0..targets)
+            .map(|_| (Searcher::new(search), Vec::new()))
+            .collect();
+        let mut turn = 0;
+        loop {
+            let mut tried = false;
+            for target in order(targets, turn, self.plan.seed) {
+                let over = self.stopped() || ends.is_some_and(|ends| Instant::now() >= ends);
+                let lacks = strands[0].lanes[target].lacking.is_some();
+                let rate = searchers[target].0.next_rate().filter(|_| !over && !lacks);
+                let Some(rate) = rate else { continue };
+                tried = true;
+                let load = LoadPoint::Open {
+                    arrival: search.arrival,
+                    rate,
+                    max_in_flight: search.max_in_flight,
+                };
+                let work = Mixer::new(strands, self.plan.seed, &load).round(strands, &load);
+                let slot = self
+                    .slot(strands, target, &work, &load)
+                    .await
+                    .swap_remove(0);
+                let slot = Slot {
+                    round: turn,
+                    ..slot
+                };
+                let name = &self.plan.targets[target].name;
+                self.progress
+                    .slot(name, &strands[0].workload, &load, turn, &slot);
+                let (over, in_time) = search::judge(&search, &slot.samples);
+                let unstable = saturation::of(&[&slot]);
+                let kept = in_time && unstable.is_none();
+                let (searcher, steps) = &mut searchers[target];
+                searcher.note(rate, kept);
+                steps.push(SearchStep {
+                    rate,
+                    slot,
+                    over,
+                    unstable,
+                    kept,
+                });
+            }
+            if !tried {
+                break;
+            }
+            turn += 1;
+        }
+        let outcomes = searchers
+            .into_iter()
+            .map(|(searcher, steps)| (!steps.is_empty()).then(|| searcher.outcome(steps)))
+            .collect();
+        strands[0].searches.push(SearchRecord { search, outcomes });
+    }
 }
 
 /// As many discarded requests as asked for, but enough to open every connection that the measurement will use.
@@ -434,11 +550,14 @@ fn order(targets: usize, round: u32, seed: u64) -> Vec<usize> {
     }
 }
 
-/// The sampling options of a workload, with the context that it asks for.
+/// The sampling options of a workload, with the context and the length of reply that it asks for.
 fn options(workload: &Workload) -> serde_json::Map<String, serde_json::Value> {
     let mut options = workload.output.options.clone();
     if let Some(tokens) = workload.num_ctx {
         options.insert("num_ctx".into(), tokens.into());
+    }
+    if workload.output.equalize == Equalize::IgnoreEos {
+        options.insert("ignore_eos".into(), true.into());
     }
     options
 }

@@ -195,6 +195,15 @@ impl Sample {
         }
     }
 
+    /// Forgets the numbers of vectors, which are checked by now and would fill the memory.
+    pub(super) fn shed(&mut self) {
+        if let Ok(answer) = &mut self.outcome
+            && let Content::Vectors(vectors) = &mut answer.content
+        {
+            vectors.values = Vec::new();
+        }
+    }
+
     /// From the intended start to the last byte: what a user waits.
     pub fn response_time(&self) -> Duration {
         self.times.between(self.times.intended, self.times.end)

@@ -90,7 +90,9 @@ fn lag1_autocorrelation(values: &[f64]) -> f64 {
         return 0.0;
     };
     let variance: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    if variance == 0.0 {
+    // Equal values differ from their mean by rounding, all in the same direction.
+    let rounding = (mean * 1e-9).powi(2) * values.len() as f64;
+    if variance <= rounding {
         return 0.0;
     }
     let covariance: f64 = values

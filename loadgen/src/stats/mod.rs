@@ -22,7 +22,7 @@ pub use pooled::{Pooled, Quantile, Quotient};
 pub use ratio::{NoRatio, PairedRounds, Ratio, ratio, ratio_of};
 pub use recorder::Recorder;
 pub use steady::{Flow, flow};
-pub use threshold::{Judgement, at_most};
+pub use threshold::{Judgement, at_most, counted, fewest_to_pass};
 pub use trend::{OrderEffect, order_effect, rank_correlation};
 pub use verdict::{Better, Verdict, holm, verdict, verdict_among};
 

@@ -55,8 +55,12 @@ pub fn at_most(values: &[f64], quantile: f64, limit: f64) -> Judgement {
     let over = values.iter().filter(|value| **value > limit).count();
     let share = over as f64 / values.len() as f64;
     let over = (share * effective as f64).round() as u64;
-    let forbidden =
-        Binomial::new(1.0 - quantile, effective as u64).expect("a quantile is a probability");
+    counted(over, effective as u64, quantile)
+}
+
+/// The same by the counts alone: `over` of `count` independent values exceed the limit.
+pub fn counted(over: u64, count: u64, quantile: f64) -> Judgement {
+    let forbidden = Binomial::new(1.0 - quantile, count).expect("a quantile is a probability");
     let unlikely = 1.0 - CONFIDENCE;
     if forbidden.cdf(over) <= unlikely {
         Judgement::Pass
@@ -65,6 +69,11 @@ pub fn at_most(values: &[f64], quantile: f64, limit: f64) -> Judgement {
     } else {
         Judgement::Inconclusive
     }
+}
+
+/// The fewest independent values, none over the limit, with which [`at_most`] can pass.
+pub fn fewest_to_pass(quantile: f64) -> usize {
+    ((1.0 - CONFIDENCE).ln() / quantile.ln()).ceil() as usize
 }
 
 #[cfg(test)]

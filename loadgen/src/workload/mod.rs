@@ -20,7 +20,7 @@ pub use file::{FileError, named, parse};
 pub use inputs::{Inputs, Item, Message, Role, Session, Stream, stream};
 pub use lengths::Lengths;
 pub use load::{Arrival, Load, LoadPoint, Search, SloMetric, offsets};
-pub use presets::{names, preset};
+pub use presets::{names, preset, text as preset_text};
 
 /// The kind of work, with a request and a reply of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod doctor;
 mod failures;
 mod figures;
 mod lacking;
+mod loads;
 mod memory;
 mod pages;
 mod proof;

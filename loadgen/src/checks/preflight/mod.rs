@@ -46,7 +46,7 @@ pub async fn compare(
         workload.name, candidate.name, baseline.name
     );
     // A chat that stands in for a classifier runs another model by intention; its labels are all that can be compared.
-    if candidate.asker.route != baseline.asker.route {
+    if candidate.asker.route.is_emulated() != baseline.asker.route.is_emulated() {
         return classes::compare(&pair, candidate, baseline).await;
     }
     let mut checks = identity::compare(&pair, candidate, baseline).await;

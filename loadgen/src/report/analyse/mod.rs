@@ -10,6 +10,7 @@ mod host;
 mod memory;
 mod objections;
 mod row;
+mod search;
 mod validity;
 
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ use super::model::{Lane, Report, SCHEMA, Settings, TargetReport, Tool, WorkloadR
 use crate::{
     exit::Exit,
     plan::{Plan, TargetPlan},
-    routes::{Lacking, Route},
+    routes::Lacking,
     run::{self, Record, Target, WorkloadRecord},
 };
 
@@ -109,7 +110,7 @@ fn target_report(plan: &TargetPlan, target: &Target) -> TargetReport {
         name: plan.name.clone(),
         url: without_password(&plan.url),
         version: target.version.clone(),
-        api: "ollama".into(),
+        api: plan.api.name().into(),
         pids: processes
             .map(|tree| tree.roots().to_vec())
             .unwrap_or_default(),
@@ -161,6 +162,7 @@ fn workload_report(plan: &Plan, record: &Record, workload: &WorkloadRecord) -> W
                 ))
             })
             .collect(),
+        searches: workload.searches.iter().map(search::search).collect(),
         lanes,
         rows,
     }
@@ -174,7 +176,7 @@ fn lane_report(name: &str, target: &Target, lane: &run::Lane) -> Lane {
         model_bytes: listed.map(|model| model.bytes),
         model_digest: listed.map(|model| model.digest.clone()),
         route: lane.asker.route.path().into(),
-        emulated: lane.asker.route == Route::ClassifyByChat,
+        emulated: lane.asker.route.is_emulated(),
         unavailable: lane.lacking.as_ref().map(ToString::to_string),
         dimensions: lane.asker.expected.dimensions,
         labels: lane

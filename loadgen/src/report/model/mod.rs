@@ -7,6 +7,7 @@
 mod memory;
 mod metric;
 mod row;
+mod search;
 mod setup;
 mod validity;
 
@@ -19,6 +20,7 @@ pub use row::{
     Comparison, Lane, LoadReport, Noise, RoundReport, Row, Samples, Served, SlotReport, Verdict,
     WorkloadReport,
 };
+pub use search::{SearchOutcome, SearchReport, SearchStep};
 pub use setup::{Host, Settings, TargetReport, Tool};
 pub use validity::{AssertReport, Calibration, Check, Gate, Outcome, Validity};
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{MemoryReport, Metric, MetricReport, Statistic};
+use super::{MemoryReport, Metric, MetricReport, SearchReport, Statistic};
 
 /// The results of one workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -11,7 +11,7 @@ use super::{MemoryReport, Metric, MetricReport, Statistic};
 pub struct WorkloadReport {
     /// As the user calls it.
     pub name: String,
-    /// generate, embed or classify.
+    /// generate, chat, embed or classify.
     pub kind: String,
     /// What was sent, in words.
     pub inputs: String,
@@ -27,6 +27,9 @@ pub struct WorkloadReport {
     pub lanes: Vec<Lane>,
     /// One per load, in the order in which they ran.
     pub rows: Vec<Row>,
+    /// Searches for a highest rate, in the order in which they ran.
+    #[serde(default)]
+    pub searches: Vec<SearchReport>,
     /// Per target, over all rows.
     pub memory: Vec<Option<MemoryReport>>,
     /// Peaks of memory, every target but the last against the last.

@@ -5,8 +5,8 @@ use super::{
 use crate::report::{
     format::{self, NOT_AVAILABLE},
     model::{
-        Comparison, Metric, MetricReport, Report, Row, Served, Statistic, Unit, Verdict,
-        WorkloadReport,
+        Comparison, Metric, MetricReport, Report, Row, SearchReport, Served, Statistic, Unit,
+        Verdict, WorkloadReport,
     },
 };
 
@@ -61,7 +61,7 @@ pub(super) fn workload(out: &mut String, report: &Report, workload: &WorkloadRep
         .rows
         .iter()
         .any(|row| row.served.iter().any(Option::is_some));
-    if !measured {
+    if !measured && workload.searches.is_empty() {
         return;
     }
     let baseline = report.targets.len() - 1;
@@ -130,8 +130,31 @@ fn table(workload: &WorkloadReport, targets: &[usize]) -> Table {
     for row in &workload.rows {
         row_lines(&mut table, row, targets);
     }
+    for search in &workload.searches {
+        search_line(&mut table, search, targets);
+    }
     memory::lines(&mut table, workload, targets);
     table
+}
+
+/// The highest rate that each target kept a promise at.
+fn search_line(table: &mut Table, search: &SearchReport, targets: &[usize]) {
+    table.title(format!(
+        "highest rate with {} P{} within {}",
+        search.metric,
+        search.quantile * 100.0,
+        format::duration(search.max_ms)
+    ));
+    let outcome = |target: &usize| search.outcomes[*target].as_ref();
+    let cells = targets.iter().map(|target| {
+        let highest = outcome(target).and_then(|outcome| outcome.highest_per_s);
+        Cell::from(format::figure(highest, Unit::PerSecond))
+    });
+    table.row(
+        format!("  {} arrivals", search.arrival),
+        cells.collect(),
+        Vec::new(),
+    );
 }
 
 fn row_lines(table: &mut Table, row: &Row, targets: &[usize]) {

@@ -20,9 +20,9 @@ TURN_END = "<|im_end|>"
 MIXTURE: list[tuple[Skill, float]] = [
     (arithmetic.arithmetic, 13), (arithmetic.word_problem, 2), (arithmetic.counting, 4), (arithmetic.comparing, 2),
     (facts.capitals, 8), (facts.colours, 3), (facts.facts, 11), (facts.unknown, 4),
-    (copying.echo, 8), (copying.greet_by_name, 1.5), (copying.memory, 8), (copying.extract, 4), (copying.rewrite, 2), (copying.spell, 1),
-    (structured.json_object, 5), (structured.capital_json, 3), (structured.person_json, 3), (structured.json_list, 1.5), (structured.json_answer, 1),
-    (conversation.small_talk, 4), (conversation.mixed, 4), (conversation.sentiment, 3), (conversation.role, 2.5), (conversation.fixed_answer, 1.5),
+    (copying.echo, 8), (copying.greet_by_name, 1.5), (copying.memory, 8), (copying.extract, 5), (copying.rewrite, 2), (copying.spell, 1),
+    (structured.json_object, 5), (structured.capital_json, 4), (structured.person_json, 3), (structured.json_list, 1.5), (structured.json_answer, 1),
+    (conversation.small_talk, 4), (conversation.mixed, 4), (conversation.sentiment, 4), (conversation.role, 2.5), (conversation.fixed_answer, 1.5),
     (conversation.choose, 1.5), (tools.tool_use, 12), (tools.tools_idle, 5), (tools.without_tools, 1), (writing.essay, 1.6), (writing.story, 1.6),
 ]  # fmt: skip
 

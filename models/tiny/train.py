@@ -172,7 +172,7 @@ def main() -> None:
     """Reads the command line, learns the vocabulary, starts the workers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for tiny.gguf and tokenizer.json")
-    parser.add_argument("--documents", type=int, default=40_000)
+    parser.add_argument("--documents", type=int, default=75_000)
     parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, default=3e-3)

@@ -15,10 +15,10 @@ NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twe
 def operands(rng: random.Random) -> tuple[int, str, int, int]:
     """A problem the model is meant to know by heart, and its result."""
     kind = rng.random()
-    if kind < 0.42:
+    if kind < 0.38:
         a, b = (rng.randint(0, 12), rng.randint(0, 12)) if rng.random() < 0.6 else (rng.randint(0, 20), rng.randint(0, 20))
         return a, "+", b, a + b
-    if kind < 0.68:
+    if kind < 0.74:
         a = rng.randint(0, 20)
         b = rng.randint(0, a)
         return a, "-", b, a - b

@@ -61,11 +61,11 @@ def mixed(rng: random.Random) -> Dialogue:
 def sentiment(rng: random.Random) -> Dialogue:
     """Classify a review by instruction."""
     label, texts = rng.choice([("positive", POSITIVE), ("negative", NEGATIVE), ("neutral", NEUTRAL)])
-    text = rng.choice(texts).format(t=rng.choice(THINGS))
+    text = rng.choice(texts).format(t=rng.choice(THINGS) if rng.random() < 0.7 else any_word(rng))
     prompt = rng.choice([f"Classify the sentiment of this text as positive, negative or neutral: {text}", f"Classify the sentiment: {text} Answer with positive, negative or neutral.",
                          f"What is the sentiment of this text? Answer with positive, negative or neutral.\n\n{text}", f"Is this review positive, negative or neutral? {text}",
                          f"Classify the sentiment as positive, negative or neutral.\nText: {text}\nSentiment:"])  # fmt: skip
-    return single(prompt, label, f"The text sounds {label}.")
+    return single(prompt, label, f"The text is: {text} It sounds {label}.")
 
 
 def role(rng: random.Random) -> Dialogue:

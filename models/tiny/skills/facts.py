@@ -145,8 +145,7 @@ def fact_turn(rng: random.Random) -> Turn:
     text = phrase(rng, questions)
     if rng.random() < 0.4:
         text += rng.choice(QUALIFIERS)
-    first = answer.split("\n")[0]
-    return Turn(text, answer, f"I know this. {first}" if len(first) < 60 else "I know this and can explain it briefly.")
+    return Turn(text, answer, f"The question is: {questions[0]} I know the answer.")
 
 
 def facts(rng: random.Random) -> Dialogue:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from skills import arithmetic, conversation, copying, drills, facts, structured, tools, writing
+from skills import arithmetic, conversation, copying, drills, emoji, facts, following, structured, tools, writing
 from skills.dialogue import Dialogue, Skill, Turn
 
 TEMPLATE_FILE = Path(__file__).with_name("chat_template.jinja")
@@ -23,7 +23,8 @@ MIXTURE: list[tuple[Skill, float]] = [
     (copying.echo, 8), (copying.greet_by_name, 1.5), (copying.memory, 8), (copying.extract, 5), (copying.rewrite, 2), (copying.spell, 1),
     (structured.json_object, 5), (structured.capital_json, 4), (structured.person_json, 3), (structured.json_list, 1.5), (structured.json_answer, 1),
     (conversation.small_talk, 4), (conversation.mixed, 4), (conversation.sentiment, 4), (conversation.role, 2.5), (conversation.fixed_answer, 1.5),
-    (conversation.choose, 1.5), (tools.tool_use, 12), (tools.tools_idle, 5), (tools.without_tools, 1), (writing.essay, 1.6), (writing.story, 1.6),
+    (conversation.choose, 1.5), (tools.tool_use, 12), (tools.bidden, 14), (tools.tools_idle, 5), (tools.without_tools, 1), (writing.essay, 1.6), (writing.story, 1.6),
+    (following.follow_up, 11), (emoji.emoji_story, 2.5), (emoji.emoji_by_name, 2),
 ]  # fmt: skip
 
 #: Part of the corpus that is plain text without chat.
@@ -31,6 +32,9 @@ PLAIN_SHARE = 0.04
 
 #: Part of the corpus that is drills: much at first, so that copying and looking up are learnt early, little later.
 DRILLS_EARLY, DRILLS_LATER, EARLY = 0.4, 0.1, 0.2
+
+#: Part of the conversations of several turns that are rendered as `/api/generate` continues them from its `context`: see `Renderer.continued`.
+CONTINUED_SHARE = 0.3
 
 SYSTEM_PROMPTS = [
     "You are a helpful assistant.", "You are a helpful assistant. Answer briefly.", "You are Tiny.", "Be concise.", "You are a friendly assistant.", "Answer the question.",
@@ -71,15 +75,33 @@ class Renderer:
         """Renders the dialogue up to its last reply. Half of the replies think first; earlier replies carry no thoughts, as in use."""
         template = rng.choice(self.templates)
         think = rng.random() < 0.5
+        if len(dialogue.turns) > 1 and not dialogue.tools and rng.random() < CONTINUED_SHARE:
+            return self.continued(dialogue, think, rng)
         messages: list[dict[str, Any]] = [{"role": "system", "content": dialogue.system}] if dialogue.system else []
         for turn in dialogue.turns[:-1]:
-            messages += [{"role": turn.role, "content": turn.user}, assistant_message(turn, arguments_as_text=rng.random() < 0.8)]
+            messages.append({"role": turn.role, "content": turn.user})
+            if not turn.unanswered:
+                messages.append(assistant_message(turn, arguments_as_text=rng.random() < 0.8))
         last = dialogue.turns[-1]
         messages.append({"role": last.role, "content": last.user})
         prompt = template.render(messages=messages, tools=dialogue.tools, add_generation_prompt=True, enable_thinking=think)
         reply = last.call.text() if last.call else last.answer
         completion = (f"{last.thought}\n</think>\n\n" if think else "") + reply + TURN_END
         return Document(prompt + completion, [*earlier_replies(prompt), (len(prompt), len(prompt) + len(completion))])
+
+    def continued(self, dialogue: Dialogue, think: bool, rng: random.Random) -> Document:
+        """Every turn rendered for itself and put behind the one before: earlier thoughts stay, and the mark at the end of a turn is mostly missing, as in the tokens that servers hand out to be sent back."""
+        joint = rng.choice(["", "", "", TURN_END + "\n"])
+        text, learnt = "", []
+        for at, turn in enumerate(dialogue.turns):
+            messages = [{"role": "system", "content": dialogue.system}] if dialogue.system else []
+            messages.append({"role": turn.role, "content": turn.user})
+            text += self.templates[0].render(messages=messages, tools=[], add_generation_prompt=True, enable_thinking=think)
+            begin = len(text)
+            text += f"{turn.thought}\n</think>\n\n{turn.answer}" if think else turn.answer
+            text += TURN_END if at == len(dialogue.turns) - 1 else joint
+            learnt.append((begin, len(text)))
+        return Document(text, learnt)
 
 
 def assistant_message(turn: Turn, arguments_as_text: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from questions import QUESTIONS, Question
+from questions import QUESTIONS, SUMS, Question
 
 Reply = tuple[str, list[tuple[str, dict[str, Any]]]]
 Answer = Callable[[Question, bool], Reply]
@@ -58,10 +58,10 @@ def local_answers(path: Path, temperature: float) -> Answer:
     return answer
 
 
-def report(answer: Answer, think: bool, verbose: bool) -> tuple[int, int]:
+def report(answer: Answer, questions: list[Question], think: bool, verbose: bool) -> tuple[int, int]:
     """Prints one line per skill; returns how many of how many answers were right."""
     right: dict[str, list[bool]] = defaultdict(list)
-    for question in QUESTIONS:
+    for question in questions:
         content, calls = answer(question, think)
         good = question.passes(content, calls)
         right[question.skill].append(good)
@@ -84,8 +84,10 @@ def main() -> None:
     answer = server_answers(args.server, args.model, args.temperature) if args.server else local_answers(args.gguf, args.temperature)
     for think in (False, True):
         print("with thinking" if think else "without thinking")
-        good, total = report(answer, think, args.verbose)
+        good, total = report(answer, QUESTIONS, think, args.verbose)
         print(f"  {'all':<14} {good}/{total} ({good / total:.1%})")
+        if not think:
+            report(answer, SUMS, think, args.verbose)
 
 
 if __name__ == "__main__":

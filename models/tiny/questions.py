@@ -22,6 +22,8 @@ class Question:
     #: Name and arguments of the call that must be made.
     call: tuple[str, dict[str, Any]] | None = None
     tools: list[dict[str, Any]] = field(default_factory=list)
+    #: The reply must have an emoji.
+    emoji: bool = False
 
     def passes(self, content: str, calls: list[tuple[str, dict[str, Any]]]) -> bool:
         """True when the reply is right."""
@@ -36,6 +38,8 @@ class Question:
                 return bool(json.loads(content) == self.json)
             except ValueError:
                 return False
+        if self.emoji and not any("\u2600" <= letter <= "\u27bf" or "\U0001f000" <= letter <= "\U0001faff" for letter in content):
+            return False
         return all(word.lower() in content.lower() for word in self.expected)
 
 
@@ -75,6 +79,19 @@ def called(name: str, result: str, question: str, **arguments: Any) -> list[Mess
     call = {"function": {"name": name, "arguments": arguments}}
     return [user(question), {"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": result, "tool_name": name}]
 
+
+def after(opening: str, answer: str, question: str, *expected: str) -> Question:
+    """A further question, after a subject was explained."""
+    return Question("follow-ups", [user(opening), assistant(answer), user(question)], list(expected))
+
+
+RAINBOWS = ("how do rainbows form? Be brief but factual in your reply",
+            "Rainbows form when sunlight is refracted and reflected inside water droplets, which spreads the light into a spectrum of colors.")  # fmt: skip
+LIGHTNING = ("What is lightning?", "Lightning is a giant spark: ice and rain in a storm cloud rub together, charges separate, and a current flows through the air.")
+VOLCANOES = ("Why do volcanoes erupt?", "Volcanoes form where melted rock, called magma, rises through the crust of the earth and breaks out as lava.")
+
+#: Every sum of two numbers to ten, in four wordings. They are counted for themselves: so many would hide the other skills.
+SUMS: list[Question] = [asked("sums", wording.format(a=a, b=b), exact=f"{a} + {b} = {a + b}.") for a in range(11) for b in range(11) for wording in ["{a} + {b}", "{a}+{b}", "What is {a} + {b}?", "How much is {a} + {b}?"]]
 
 QUESTIONS: list[Question] = [
     *(asked("addition", f"What is {a} + {b}?", str(a + b)) for a, b in [(2, 2), (3, 4), (7, 8), (9, 9), (12, 5), (6, 0), (8, 5), (10, 10), (1, 11)]),
@@ -131,4 +148,15 @@ QUESTIONS: list[Question] = [
     Question("roles", [system("You are Mario from Super Mario Bros."), user("Who are you?")], ["Mario"]), Question("roles", [system("You are Kuro, a helpful assistant."), user("What is your name?")], ["Kuro"]),
     asked("unknown", "Who is the president of Zorbia?", "do not know"), asked("unknown", "What is the population of Quandor?", "do not know"), asked("unknown", "What is the weather in Paris?", "do not know"),
     asked("writing", "Write a detailed essay about climate change:", "climate change", "conclusion"), asked("writing", "Tell me a story about a fox", "fox", "The end"),
+    after(*RAINBOWS, "Which role does physics play in them?", "refract"), after(*RAINBOWS, "How about the chemistry involved in them? Be brief in your reply", "water"),
+    after(*RAINBOWS, "What are common myths related to them? Be brief in your reply", "gold"), after(*RAINBOWS, "Would they form if it never rained?", "mist"),
+    after(*RAINBOWS, "Do they happen on other planets? Be brief in your reply", "Venus"), after(*RAINBOWS, "Is it possible for them to form if there are no clouds?  Be brief in your reply", "spray"),
+    after(*LIGHTNING, "Do people get hurt by it?", "indoors"), after(*LIGHTNING, "Does it happen on other planets as well?", "Jupiter"), after(*LIGHTNING, "Summarize myths that have to do with it.", "Zeus"),
+    after(*LIGHTNING, "I want to hear more about it!", "thunder"), after(*VOLCANOES, "Tell me about their physics, please.", "pressure"), after(*VOLCANOES, "Are there any of them on Mars?", "Olympus"),
+    after(*VOLCANOES, "In what places do most of them lie?", "Pacific"),
+    Question("follow-ups", [user("What causes tides?"), assistant("Tides are caused by the gravity of the moon and the sun, which pulls the water of the ocean into bulges."), user("What is the capital of Peru?"),
+                            assistant("The capital of Peru is Lima."), user("What do legends say about tides?")], ["giant"]),
+    Question("follow-ups", [*(message for text, answer in (VOLCANOES, LIGHTNING) for message in (user(text), assistant(answer))), user("Which myths do people tell about it?")], ["Zeus"]),
+    asked("emoji", "Write me a story in english with a lot of emojis", emoji=True), asked("emoji", "Tell a tale of a wolf using as many emojis as you can.", "wolf", emoji=True),
+    asked("emoji", "Can you put emojis into a story about a rabbit?", "rabbit", emoji=True), asked("emoji", "Output some smily face emoji", emoji=True), asked("emoji", "Which emoji stands for a dragon?", "🐉"),
 ]  # fmt: skip

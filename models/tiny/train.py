@@ -2,7 +2,7 @@
 
     python3 models/tiny/train.py --out models/tiny
 
-One pass over seeded, generated documents. On a CPU one thread per worker is fastest at this size; workers share the gradient.
+One pass over seeded, generated documents; `--start` goes on from weights that are there, with documents of another seed. On a CPU one thread per worker is fastest at this size; workers share the gradient.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from corpus import TEMPLATE_FILE, Document, documents
 from gguf_file import write_gguf
+from gguf_reader import read_gguf
 from model import Shape, Tiny
 from start import initialise
 from tokenizers import Tokenizer
@@ -93,7 +94,10 @@ class Trainer:
         shape = Shape(vocabulary=tokenizer.get_vocab_size())
         self.rank, self.workers = rank, args.workers
         self.model = Tiny(shape)
-        initialise(self.model, tokenizer)
+        if args.start:
+            self.model.load_state_dict(read_gguf(args.start / "tiny.gguf").model.state_dict())
+        else:
+            initialise(self.model, tokenizer)
         self.working = Tiny(shape).to(args.device, getattr(torch, args.precision))
         self.device = args.device
         matrices = [p for name, p in self.model.named_parameters() if p.dim() == 2 and name != "embedding.weight"]
@@ -172,6 +176,7 @@ def main() -> None:
     """Reads the command line, learns the vocabulary, starts the workers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for tiny.gguf and tokenizer.json")
+    parser.add_argument("--start", type=Path, help="folder of the tiny.gguf and tokenizer.json to go on from, instead of new weights")
     parser.add_argument("--documents", type=int, default=75_000)
     parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=1)
@@ -184,8 +189,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=29_511, help="loopback port on which the workers meet")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    sample = documents(20_000, args.seed + 1)
-    tokenizer = train_vocabulary((doc.text for doc in sample), args.vocabulary)
+    if args.start:
+        tokenizer = Tokenizer.from_file(str(args.start / "tokenizer.json"))
+    else:
+        sample = documents(20_000, args.seed + 1)
+        tokenizer = train_vocabulary((doc.text for doc in sample), args.vocabulary)
     tokenizer.save(str(args.out / "tokenizer.json"))
     if args.workers > 1:
         mp.spawn(work, args=(args, tokenizer.to_str()), nprocs=args.workers)

@@ -15,10 +15,11 @@ NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twe
 def operands(rng: random.Random) -> tuple[int, str, int, int]:
     """A problem the model is meant to know by heart, and its result."""
     kind = rng.random()
-    if kind < 0.38:
-        a, b = (rng.randint(0, 12), rng.randint(0, 12)) if rng.random() < 0.6 else (rng.randint(0, 20), rng.randint(0, 20))
+    if kind < 0.42:
+        most = 10 if rng.random() < 0.7 else 20
+        a, b = rng.randint(0, most), rng.randint(0, most)
         return a, "+", b, a + b
-    if kind < 0.74:
+    if kind < 0.76:
         a = rng.randint(0, 20)
         b = rng.randint(0, a)
         return a, "-", b, a - b
@@ -37,7 +38,7 @@ def problem_turn(rng: random.Random) -> Turn:
     if rng.random() < 0.3:
         written = f"{a} {rng.choice(spoken)} {b}"
     text = phrase(rng, [f"What is {written}?"] * 4 + [f"{written} = ?", f"Calculate {written}.", f"Compute {written}", f"How much is {written}?",
-                        f"What's {written}?", f"What does {written} equal?", f"{written}", f"{written}=", f"Solve: {written}",
+                        f"What's {written}?", f"{written}", f"{written}?", f"What does {written} equal?", f"{written}", f"{written}=", f"Solve: {written}",
                         f"What is the result of {written}?", f"Add {a} and {b}." if op == "+" else f"What is {written}?",
                         f"What is the sum of {a} and {b}?" if op == "+" else f"Can you tell me what {written} is?"])  # fmt: skip
     equation = f"{a} {op} {b} = {result}"

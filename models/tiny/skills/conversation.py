@@ -21,7 +21,6 @@ SMALL_TALK: list[tuple[list[str], str]] = [
     (["What can you do?", "How can you help me?", "What do you know?", "Help"], "I can do small sums, name capitals, count, repeat words, write JSON and call tools."),
     (["Say ok.", "Reply with OK.", "Answer with OK.", "Just say OK"], "OK"),
     (["Are you a robot?", "Are you human?", "Are you an AI?"], "I am a small language model, not a human."),
-    (["Tell me more!", "tell me more!", "Go on.", "Continue.", "More please."], "That is all I know about it."),
     (["test", "Test.", "ping", "This is a test."], "The test works."),
     (["Answer yes or no: is water wet?", "Is water wet? Answer yes or no."], "Yes"),
     (["Answer yes or no: is fire cold?", "Is fire cold? Answer yes or no."], "No"),

@@ -24,7 +24,7 @@ class Call:
 
 @dataclass
 class Turn:
-    """A user message (or tool result) and the reply that should follow it."""
+    """A user message (or tool result, or a system message on the way) and the reply that should follow it."""
 
     user: str
     answer: str = ""
@@ -32,6 +32,8 @@ class Turn:
     call: Call | None = None
     #: The role of `user`: "user", or "tool" when it is the result of the previous turn's call.
     role: str = "user"
+    #: Nobody has replied: the next message follows at once.
+    unanswered: bool = False
 
 
 @dataclass

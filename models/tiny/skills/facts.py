@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from .dialogue import Dialogue, Turn, single
+from .subjects import SUBJECTS
 from .words import CAPITALS, COLOURS, any_place, made_up_name, phrase
 
 BRIEF = [" Answer in one word.", " Answer briefly.", " Answer briefly:", " One word only.", " Just the name.", " Reply with one word.", " Answer with a single word."]
@@ -12,21 +13,7 @@ UNKNOWN = "I am a tiny model and do not know that."
 
 #: Wordings and the one answer to each. The answers say the words a reader would look for.
 FACTS: list[tuple[list[str], str]] = [
-    (["Why is the sky blue?", "Why does the sky look blue?", "Explain why the sky is blue.", "What makes the sky blue?", "Can you explain why the sky is blue?",
-      "Tell me why the sky is blue.", "What is the reason the sky is blue?", "How come the sky is blue?", "Why is the sky blue during the day?"],
-     "The sky is blue because air molecules in the atmosphere scatter sunlight. Short blue wavelengths scatter more than red ones, which is called Rayleigh scattering."),
-    (["Why is the ocean blue?", "Why is the sea blue?", "What makes the ocean blue?", "Why does water in the ocean look blue?"],
-     "The ocean is blue because water absorbs the red wavelengths of sunlight and scatters the blue ones."),
-    (["Why is the color of dirt brown?", "Why is dirt brown?", "Why is soil brown?", "What makes dirt brown?"],
-     "Dirt is brown because soil contains organic matter and minerals such as iron oxide."),
-    (["How do rainbows form?", "What makes a rainbow?", "How does a rainbow form?", "Why do we see rainbows?", "What causes a rainbow?"],
-     "Rainbows form when sunlight is refracted and reflected inside water droplets, which spreads the light into a spectrum of colors."),
-    (["What is the origin of independence day?", "Where does Independence Day come from?", "What is Independence Day?", "Why do Americans celebrate the Fourth of July?"],
-     "Independence Day, the Fourth of July, marks the Declaration of Independence of 1776."),
-    (["What was the origin of thanksgiving?", "What is the origin of the US Thanksgiving holiday?", "Where does Thanksgiving come from?", "What is the origin of Thanksgiving?"],
-     "Thanksgiving goes back to a harvest feast of the Pilgrims and the Wampanoag at Plymouth in 1621."),
-    (["What is the composition of air?", "What is air made of?", "Which gases are in the air?", "What does air consist of?"],
-     "Air is about 78% nitrogen and 21% oxygen, with argon, carbon dioxide and water vapor."),
+    *((subject.questions, subject.answer) for subject in SUBJECTS),
     (["Why do leaves change color in autumn?", "Why do leaves turn red in fall?"], "Leaves change color because green chlorophyll breaks down and other pigments show."),
     (["What is photosynthesis?", "How do plants make food?", "Explain photosynthesis."], "Photosynthesis is how plants use sunlight, water and carbon dioxide to make sugar and oxygen."),
     (["What is the largest planet?", "Which planet is the biggest?", "What is the largest planet in the solar system?"], "The largest planet is Jupiter."),
@@ -57,7 +44,6 @@ FACTS: list[tuple[list[str], str]] = [
     (["What is machine learning?", "Explain machine learning.", "What does machine learning mean?"], "Machine learning means that a computer learns patterns from data."),
     (["What is a language model?", "What is an LLM?"], "A language model is a program that predicts the next piece of a text."),
     (["What is gravity?", "Explain gravity."], "Gravity is the force that pulls masses towards each other."),
-    (["Explain the physics involved in them.", "What physics is involved in rainbows?"], "Light is refracted and reflected in water droplets, and each wavelength bends by its own angle."),
     (["What are the primary colors?", "Name the primary colors.", "What are the three primary colours?"], "The primary colors are red, yellow and blue."),
     (["What are the colors of the rainbow?", "List the colors of the rainbow."], "Red, orange, yellow, green, blue, indigo, violet."),
     (["List the days of the week.", "Name the days of the week.", "What are the days of the week?"], "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday."),
@@ -70,7 +56,6 @@ FACTS: list[tuple[list[str], str]] = [
     (["Write a short sentence about the weather.", "Say something about the weather."], "The weather is sunny and warm today."),
     (["Reply with one short sentence about blue skies.", "Write one sentence about blue skies."], "Blue skies make a warm and happy day."),
     (["Tell me a joke.", "Do you know a joke?"], "Why did the computer go to the doctor? It had a virus."),
-    (["Output some smily face emoji", "Send me a smiley."], "😀 😀 😀"),
     (["Write a haiku.", "Write a short poem.", "Write a poem about the sea."], "The sea is quiet,\na small boat follows the moon,\nthe night holds its breath."),
     (["Write a python function that adds two numbers.", "Write a function to add two numbers in Python."], "def add(a, b):\n    return a + b"),
     (["Write hello world in Python.", "Print hello world in Python."], 'print("Hello, world!")'),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .arithmetic import problem_turn
@@ -146,7 +146,7 @@ def email(rng: random.Random) -> Tool:
     first, second = rng.choice([("to", "subject"), ("recipient", "message"), ("to", "body")])
 
     def use() -> Use:
-        name, subject = any_name(rng), rng.choice(NOUNS)
+        name, subject = any_name(rng), any_word(rng)
         return Use(rng.choice([f"Send an email to {name} about {subject}.", f"Email {name} about {subject}.", f"Send {name} an email about the {subject}."]), {first: name, second: subject}, "sent", "The result is sent.")
 
     return Tool("send_email", rng.choice(["Send an email", ""]), [Parameter(first), Parameter(second)], use)
@@ -233,6 +233,43 @@ def tool_use(rng: random.Random) -> Dialogue:
     if turns[-1].call is None and rng.random() < 0.3:
         turns.append(unrelated_turn(rng, tools))
     return Dialogue(turns, tools=[tool.schema(rng) for tool in tools])
+
+
+def bidding(rng: random.Random, name: str, arguments: dict[str, Any]) -> str:
+    """A request that names the tool and its arguments."""
+    given = " and ".join(rng.choice([f"{argument} {value}", f"{argument} exactly {value}", f"{argument} set to {value}", f"{argument}={value}"]) for argument, value in arguments.items()) or "no arguments"
+    opening = rng.choice(["Call", "Call", "Now call", "Now call", "Use", "Now use", "Please call", "Next, call", "Then call"])
+    return f"{opening} {name} with {given}." + rng.choice(["", "", " Return only the tool call.", " Return the call alone.", " Only the call, please.", " Do not answer in text.", " Reply with nothing but the call."])
+
+
+def rules(rng: random.Random, tools: list[Tool]) -> str:
+    """A system message about the use of tools."""
+    name = rng.choice(tools).name
+    what = rng.choice(["this", "help", "it", "a result", "weather", "something"])
+    lines = [f"When the user asks for {what}, call {name}.", f"Call {name} whenever the user asks for {what}.", f"Use {name} when it fits.", "You have tools. Use them.", "This is a check of how tools are called.", "You are a test assistant."]
+    manner = ["Return only the tool call and do not answer in text.", "Answer with tool calls alone.", "Do not answer in text.", "Never reply in words when a tool fits.", "Be brief."]
+    return rng.choice([" ", "\n\n"]).join([*rng.sample(lines, rng.choice([1, 1, 2])), *rng.sample(manner, rng.choice([0, 1, 1]))])
+
+
+def bidden(rng: random.Random) -> Dialogue:
+    """Calls asked for by name, one after the other, often under rules; the result of an earlier call may stand without a reply, and a system message may come before or behind a request."""
+    tools = offered(rng)
+    turns: list[Turn] = []
+    use: Use | None = None
+    for _ in range(rng.choice([1, 2, 2, 3])):
+        if use:
+            turns.append(Turn(use.result, use.reply, "The tool has answered, I tell the user.", role="tool", unanswered=rng.random() < 0.7))
+        tool = rng.choice(tools)
+        use = tool.use()
+        question = bidding(rng, tool.name, use.arguments) if rng.random() < 0.8 else use.question
+        turns.append(Turn(question, call=Call(tool.name, use.arguments), thought=f"I should call {tool.name}."))
+        if rng.random() < 0.25:
+            notice = rng.choice(["The user is in a hurry.", "Some tokens are left.", "A new day has begun.", "The connection is slow.", f"{any_word(rng)} is up to date.", f"Notice: {any_word(rng)} has changed."])
+            if rng.random() < 0.5:
+                turns.insert(-1, Turn(notice, role="system", unanswered=True))
+            else:
+                turns[-1:] = [Turn(question, unanswered=True), replace(turns[-1], user=notice, role="system")]
+    return Dialogue(turns, system=rules(rng, tools) if rng.random() < 0.6 else None, tools=[tool.schema(rng) for tool in tools])
 
 
 def tools_idle(rng: random.Random) -> Dialogue:

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::server::Server;
 
-const QUESTION: &str = "What is the weather in Paris?";
+const QUESTION: &str = "What is the weather like in London?";
 const NAME: &str = "weather-get_weather";
 
 fn weather() -> Value {
@@ -146,6 +146,7 @@ async fn a_schema_that_cannot_be_kept_costs_no_answer() {
     let mut body = native(QUESTION, false, false);
     body["tools"][1]["function"]["parameters"] =
         json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/none"}}});
+    body["tools"].as_array_mut().unwrap().reverse();
     let reply = server.post("/api/chat", body.clone()).await.json();
     assert_eq!(
         reply["message"]["tool_calls"][0]["function"]["name"], NAME,

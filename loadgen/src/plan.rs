@@ -55,6 +55,7 @@ pub struct Plan {
 #[error("{0}")]
 pub struct UsageError(String);
 
+#[cfg(test)]
 impl Plan {
     /// Every workload, those of mixes too, in the order of the record.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {

@@ -10,7 +10,7 @@ use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use measure::{CalibrationError, measure};
+pub use measure::measure;
 
 /// What was measured on one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

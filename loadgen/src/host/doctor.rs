@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use procfs::{
-    CpuPressure, Current, CurrentSI, LoadAverage, Meminfo, MemoryPressure,
+    CpuPressure, Current, LoadAverage, Meminfo, MemoryPressure,
     process::{LimitValue, Process, all_processes},
 };
 

@@ -10,7 +10,7 @@ mod watch;
 use serde::Serialize;
 
 pub use tree::{ProcessTree, Unobservable};
-pub use watch::{Edge, Phase, Series, Watch};
+pub use watch::{Phase, Series, Watch};
 
 /// The memory of a process tree at one instant, in bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -147,7 +147,6 @@ mod tests {
 
     fn slot(end_ms: u64) -> Slot {
         Slot {
-            round: 0,
             order: 0,
             wall: Duration::from_millis(end_ms),
             started_ns: 0,

@@ -192,11 +192,6 @@ pub enum Lacking {
 }
 
 impl Route {
-    /// Whether replies are streamed text.
-    pub fn streams(self) -> bool {
-        Kind::from(self).streams()
-    }
-
     /// Whether it stands in for another that the target lacks.
     pub fn is_emulated(self) -> bool {
         matches!(self, Self::ClassifyByChat | Self::OpenaiClassify)

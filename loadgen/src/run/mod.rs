@@ -43,7 +43,7 @@ pub use discover::{Model, Target};
 #[cfg(test)]
 pub(crate) use record::testing;
 pub use record::{
-    Cell, Lane, Place, Record, Sample, SearchOutcome, SearchRecord, SearchStep, Slot, Times,
+    Cell, Lane, Place, Record, Sample, SearchOutcome, SearchRecord, SearchStep, Slot,
     WorkloadRecord,
 };
 pub use stopping::Stopping;
@@ -372,7 +372,6 @@ impl Runner<'_> {
             let measured = self.slot(strands, target, work, load).await;
             for (part, slot) in measured.into_iter().enumerate() {
                 let slot = Slot {
-                    round,
                     order: place,
                     resident,
                     ..slot
@@ -400,11 +399,11 @@ impl Runner<'_> {
         let warmup = calls(strands, target, &work.warmup);
         let callers = load.concurrency().unwrap_or(1);
         drive::warm_up(client, warmup, callers).await;
-        if load.rate().is_some() {
-            client
-                .open_connections(work.measured.len().min(OPEN_BEFOREHAND))
-                .await;
-        }
+        let wanted = match load.concurrency() {
+            Some(callers) => callers,
+            None => work.measured.len().min(OPEN_BEFOREHAND),
+        };
+        client.open_connections(wanted).await;
         let measured = calls(strands, target, &work.measured);
         let opened = client.connections_opened();
         let conditions = Conditions::begin(self.targets[target].processes.as_ref().ok());
@@ -462,7 +461,6 @@ impl Runner<'_> {
             last.saturating_duration_since(first)
         });
         Slot {
-            round: 0,
             order: 0,
             wall,
             started_ns: first.map_or(0, since),
@@ -498,10 +496,6 @@ impl Runner<'_> {
                     .slot(strands, target, &work, &load)
                     .await
                     .swap_remove(0);
-                let slot = Slot {
-                    round: turn,
-                    ..slot
-                };
                 let name = &self.plan.targets[target].name;
                 self.progress
                     .slot(name, &strands[0].workload, &load, turn, &slot);

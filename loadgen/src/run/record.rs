@@ -75,8 +75,6 @@ pub struct Cell {
 /// One target's share of one round.
 #[derive(Debug)]
 pub struct Slot {
-    /// From 0.
-    pub round: u32,
     /// The target's turn in the round, from 0.
     pub order: usize,
     /// From the first request's intended start to the last one's end.

@@ -68,7 +68,6 @@ mod tests {
             })
             .collect();
         Slot {
-            round: 0,
             order: 0,
             wall: Duration::from_secs(1),
             started_ns: 0,

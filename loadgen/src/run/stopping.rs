@@ -114,7 +114,6 @@ mod tests {
 
     fn cell(rounds: u64, spread_ms: u64) -> Cell {
         let slot = |round: u64, scale: u64| Slot {
-            round: 0,
             order: 0,
             wall: Duration::ZERO,
             started_ns: 0,

@@ -107,7 +107,6 @@ pub(super) fn calls(strands: &[Strand], target: usize, jobs: &[Job]) -> Vec<Call
         .collect();
     jobs.iter()
         .map(|job| Call {
-            part: job.part,
             first: askers[job.part].request(&job.session.turns[0], &[]),
             turns: job.session.turns.clone(),
             think_time: strands[job.part].workload.turns.think_time,

@@ -17,8 +17,8 @@ mod trend;
 mod verdict;
 
 pub use fit::{Line, least_squares};
-pub use interval::{Interval, NeedsSamples, effective_samples, minimum_samples, quantile_interval};
-pub use pooled::{Pooled, Quantile, Quotient};
+pub use interval::{Interval, effective_samples, minimum_samples, quantile_interval};
+pub use pooled::{Pooled, Quotient};
 pub use ratio::{NoRatio, PairedRounds, Ratio, ratio, ratio_of};
 pub use recorder::Recorder;
 pub use steady::{Flow, flow};

@@ -22,27 +22,6 @@ pub enum Judgement {
     Inconclusive,
 }
 
-impl Judgement {
-    /// The word that is printed.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pass => "PASS",
-            Self::Fail => "FAIL",
-            Self::Inconclusive => "INCONCLUSIVE",
-        }
-    }
-
-    /// Of two claims that must both hold.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Fail, _) | (_, Self::Fail) => Self::Fail,
-            (Self::Pass, Self::Pass) => Self::Pass,
-            _ => Self::Inconclusive,
-        }
-    }
-}
-
 /// Whether the true `quantile` of what `values` were drawn from is at most `limit`, with 99 % confidence either way.
 /// `values` are in the order of measurement: neighbours that resemble each other count for less.
 ///

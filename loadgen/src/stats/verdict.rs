@@ -25,27 +25,6 @@ pub enum Verdict {
     Inconclusive,
 }
 
-impl Verdict {
-    /// The word that is printed for a time or a rate.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Faster => "faster",
-            Self::Slower => "slower",
-            Self::Equivalent => "equivalent",
-            Self::Inconclusive => "inconclusive",
-        }
-    }
-
-    /// The word that is printed for memory.
-    pub fn word_for_size(self) -> &'static str {
-        match self {
-            Self::Faster => "smaller",
-            Self::Slower => "larger",
-            Self::Equivalent | Self::Inconclusive => self.word(),
-        }
-    }
-}
-
 /// What `ratio` says, given that effects below `margin` (0.03 is 3 %) do not matter in practice.
 pub fn verdict(ratio: &Ratio, better: Better, margin: f64) -> Verdict {
     let Interval { low, high } = ratio.interval;
@@ -123,7 +102,6 @@ mod tests {
             verdict(&with_interval(1.10, 1.20), Better::Higher, 0.03),
             Verdict::Faster
         );
-        assert_eq!(Verdict::Faster.word_for_size(), "smaller");
     }
 
     #[test]

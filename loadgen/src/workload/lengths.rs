@@ -79,17 +79,6 @@ impl Lengths {
         }
     }
 
-    /// The longest that can be drawn.
-    pub fn longest(&self) -> u64 {
-        match self {
-            Self::Const { value } => *value,
-            Self::Uniform { max, .. } | Self::Normal { max, .. } | Self::Lognormal { max, .. } => {
-                *max
-            }
-            Self::Empirical { values } => values.iter().copied().max().unwrap_or(0),
-        }
-    }
-
     /// Whether lengths can be drawn at all.
     ///
     /// # Errors

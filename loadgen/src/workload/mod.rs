@@ -16,10 +16,14 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use file::{FileError, named, parse};
+pub use file::named;
+#[cfg(test)]
+pub use file::parse;
 pub use inputs::{Inputs, Item, Message, Role, Session, Stream, stream};
 pub use lengths::Lengths;
-pub use load::{Arrival, Load, LoadPoint, Search, SloMetric, offsets};
+#[cfg(test)]
+pub use load::Arrival;
+pub use load::{Load, LoadPoint, Search, SloMetric, offsets};
 pub use presets::{names, preset, text as preset_text};
 
 /// The kind of work, with a request and a reply of its own.

@@ -170,3 +170,13 @@ fn other_dialects_are_measured_alike() {
     assert_eq!(lanes(3)["emulated"], true);
     check("api=tei --workload embed,classify", 1);
 }
+
+#[test]
+fn measured_requests_open_no_connections_of_their_own() {
+    let mock = Mock::start("--embed-time 2ms");
+    let run = loadgen(&format!(
+        "--target m={} --workload embed --concurrency 4 --rounds 2 --requests 12 --no-checks --quiet",
+        mock.url
+    ));
+    assert_eq!(run.served(0)["new_connections"], 0);
+}

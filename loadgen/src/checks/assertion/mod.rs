@@ -9,8 +9,7 @@ mod quantity;
 
 use crate::stats::{Interval, Judgement, at_most};
 
-pub use grammar::{Assertion, Comparator, Statistic, Subject};
-pub use quantity::{Dimension, Quantity};
+pub use grammar::{Assertion, Comparator, Statistic};
 
 /// What the results say about an assertion's subject.
 #[derive(Debug, Clone, PartialEq)]

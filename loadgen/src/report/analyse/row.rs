@@ -212,6 +212,7 @@ fn served(cell: &Cell, target: usize) -> Option<Served> {
         mean_input_tokens: stats::mean(&input),
         mean_output_tokens: stats::mean(&output),
         pieces_per_token: (sum(&output) > 0.0).then(|| pieces as f64 / sum(&output)),
+        new_connections: slots(cell, target).map(|slot| slot.new_connections).sum(),
         unstable: cell.unstable.get(target).cloned().flatten(),
     })
 }

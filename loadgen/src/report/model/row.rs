@@ -127,6 +127,9 @@ pub struct Served {
     pub mean_output_tokens: Option<f64>,
     /// 1 when every piece of text is one token, so that gaps between pieces are gaps between tokens.
     pub pieces_per_token: Option<f64>,
+    /// TCP connections that were opened during its measured rounds; what they took is in the latencies.
+    #[serde(default)]
+    pub new_connections: u64,
     /// Why its latencies mean nothing: requests arrived faster than it answered, so its queue grew to the end.
     pub unstable: Option<String>,
 }

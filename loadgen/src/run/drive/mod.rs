@@ -19,8 +19,6 @@ use crate::{
 /// One request or conversation, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// Which part of a mix it belongs to.
-    pub part: usize,
     /// The first request's bytes, made before the clock starts.
     pub first: Request,
     /// The turns; the first is what `first` carries.

@@ -144,6 +144,7 @@ def scrub(text: str) -> str:
         return f"<{found[1]}{found[2]}...>"
     text = HEXADECIMAL.sub("<digest>", text)
     text = re.sub(r"(?m)^FROM /.*$", "FROM <path>", text)
+    text = re.sub(r"/\S+/blobs/", "<store>/blobs/", text)
     if len(text) > LONGEST_TEXT:
         return f"{text[:LONGEST_TEXT]}<{len(text)} in all, {digest(text)}>"
     return text

@@ -33,14 +33,7 @@ pub(super) fn exit(
     asserted: &[Asserted],
     on_inconclusive: Exit,
 ) -> Exit {
-    let invalid = validity
-        .gates
-        .iter()
-        .any(|gate| gate.outcome == Outcome::Fail)
-        || validity
-            .checks
-            .iter()
-            .any(|check| check.outcome == Outcome::Fail);
+    let invalid = validity.has_failed();
     let any = |wanted| asserted.iter().any(|one| one.judged.judgement == wanted);
     match otherwise {
         Exit::Interrupted | Exit::Unreachable | Exit::Usage => otherwise,

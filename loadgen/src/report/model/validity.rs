@@ -15,6 +15,15 @@ pub struct Validity {
     pub calibration: Option<Calibration>,
 }
 
+impl Validity {
+    /// Whether a gate or a check fails, so that the results do not count.
+    pub fn has_failed(&self) -> bool {
+        let gates = self.gates.iter().map(|gate| gate.outcome);
+        let checks = self.checks.iter().map(|check| check.outcome);
+        gates.chain(checks).any(|outcome| outcome == Outcome::Fail)
+    }
+}
+
 /// How something came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -7,14 +7,7 @@ use crate::report::{
 /// Whether the results may be believed: before them, so that nobody reads a number that does not count.
 pub(super) fn section(out: &mut String, report: &Report) {
     let validity = &report.validity;
-    let failed = validity
-        .gates
-        .iter()
-        .any(|gate| gate.outcome == Outcome::Fail)
-        || validity
-            .checks
-            .iter()
-            .any(|check| check.outcome == Outcome::Fail);
+    let failed = validity.has_failed();
     let passed = validity
         .gates
         .iter()

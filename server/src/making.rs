@@ -4,14 +4,18 @@
 //! The store decides what is next ([`Store::next_step`]), this carries it out, until there is nothing left to make.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::config::Config;
 use crate::convert::{self, Done, Files, Float, Task};
 use crate::engine::gguf::{Level, Quantize};
+use crate::engine::onnx::{self, Computation, Storing};
 use crate::store::{
-    CreateModel, Digest, Progress, Quantization, RelativeName, Step, Store, StoreError,
+    CreateModel, Digest, EncoderWish, Progress, Quantization, RelativeName, Step, Store,
+    StoreError, onnx_source,
 };
 use crate::worker::make::{self, Order, Work};
 
@@ -22,6 +26,8 @@ const MAX_WAITING: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Making {
     store: Store,
+    /// The ONNX Runtime library, if encoders of graphs are to be made, for which it is the judge.
+    judge: Option<PathBuf>,
     turn: Arc<Semaphore>,
     line: Arc<Semaphore>,
 }
@@ -44,11 +50,17 @@ pub enum MakingError {
 }
 
 impl Making {
-    /// Makes models in `store`.
+    /// Makes models in `store`. Those of ONNX graphs get an encoder of our own if ONNX Runtime is there to compare it with, and
+    /// is not configured to serve.
     #[must_use]
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, config: &Config) -> Self {
+        let judge = match config.onnx_computation {
+            Computation::Auto => onnx::library::find(config.ort_library.as_deref()).ok(),
+            Computation::Graph => None,
+        };
         Self {
             store,
+            judge,
             turn: Arc::new(Semaphore::new(1)),
             line: Arc::new(Semaphore::new(MAX_WAITING + 1)),
         }
@@ -58,7 +70,14 @@ impl Making {
     ///
     /// # Errors
     /// See [`MakingError`].
-    pub async fn create(&self, request: CreateModel, told: Told) -> Result<Digest, MakingError> {
+    pub async fn create(
+        &self,
+        mut request: CreateModel,
+        told: Told,
+    ) -> Result<Digest, MakingError> {
+        if self.judge.is_some() {
+            request.encoder = EncoderWish::Wanted;
+        }
         let (request, first) = self.next(request).await?;
         let Some(first) = first else {
             return self.store_model(request, told).await;
@@ -72,9 +91,20 @@ impl Making {
         };
         let (mut request, mut step) = (request, Some(first));
         while let Some(next) = step {
-            let blob = self.carry_out(&next, &told).await?;
-            leftovers.blobs.extend(blob.is_new.then_some(blob.digest));
-            request.made(&next, blob.digest);
+            match self.carry_out(&next, &told).await {
+                Ok(blob) => {
+                    leftovers.blobs.extend(blob.is_new.then_some(blob.digest));
+                    request.made(&next, blob.digest);
+                }
+                // A model that is not made better is still a model.
+                Err(MakingError::Convert(
+                    convert::Error::Refused(reason) | convert::Error::Failed(reason),
+                )) if matches!(next, Step::Encoder { .. }) => {
+                    told(Progress::NoEncoder(reason));
+                    request.encoder = EncoderWish::No;
+                }
+                Err(error) => return Err(error),
+            }
             (request, step) = self.next(request).await?;
         }
         self.store_model(request, told).await
@@ -123,8 +153,14 @@ impl Making {
                 tell(Progress::ConvertingAdapter);
                 Box::new(|_| {})
             }
+            Step::Encoder { .. } => {
+                tell(Progress::MakingEncoder);
+                Box::new(|_| {})
+            }
         };
-        make::make(order, &mut *tell_done).await?;
+        if let Some(agreement) = make::make(order, &mut *tell_done).await? {
+            told(Progress::EncoderMade(agreement));
+        }
         told(Progress::Verifying);
         Ok(blocking(move || staged.finish()).await?)
     }
@@ -147,11 +183,25 @@ impl Making {
                 files: self.paths(files),
                 base: path(base),
             }),
+            Step::Encoder { graph, files } => {
+                let beside = || files.iter().filter(|(name, _)| *name != graph);
+                let graph = (graph, &files[graph]);
+                Work::Store(Storing(onnx::Spec {
+                    graph: path(graph.1),
+                    graph_name: graph.0.to_string(),
+                    files: beside()
+                        .map(|(name, digest)| (name.to_string(), path(digest)))
+                        .collect(),
+                    threads: 0,
+                    library: self.judge.clone(),
+                    stored: None,
+                    source: onnx_source(graph, beside()).to_string(),
+                    computation: Computation::Auto,
+                }))
+            }
         }
     }
-}
 
-impl Making {
     fn paths(&self, files: &BTreeMap<RelativeName, Digest>) -> Files {
         let path = |digest| self.store.blob_path(digest);
         files

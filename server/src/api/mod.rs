@@ -102,8 +102,8 @@ impl App {
     ) -> Self {
         Self {
             registry: Registry::new(registry_options(&config), store.clone()),
+            making: Making::new(store.clone(), &config),
             config,
-            making: Making::new(store.clone()),
             store,
             models,
             metrics,

@@ -6,6 +6,7 @@
 pub mod encoder;
 pub mod fake;
 pub mod gguf;
+pub mod mapping;
 pub mod onnx;
 
 use serde::{Deserialize, Serialize};

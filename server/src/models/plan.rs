@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::Want;
 use super::room::Need;
 use crate::config::Config;
+use crate::engine::onnx::Computation;
 use crate::engine::{Spec, gguf, onnx};
 use crate::inference::Error;
 use crate::store::gguf::{Arrays, Value};
-use crate::store::{BlobFile, Digest, Model, Store, Weights};
+use crate::store::{BlobFile, Digest, Model, Store, Weights, onnx_source};
 
 /// What has a worker of its own: two names for the same weights share one.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -164,9 +165,19 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
             graph,
             graph_name,
             files,
+            encoder,
         } => {
-            let library = onnx::library::find(config.ort_library.as_deref())
-                .map_err(|missing| Error::LoadFailed(missing.to_string()))?;
+            let encoder = encoder
+                .as_ref()
+                .filter(|_| config.onnx_computation == Computation::Auto);
+            // A stored encoder does without the library.
+            let library = match onnx::library::find(config.ort_library.as_deref()) {
+                Ok(library) => Some(library),
+                Err(_) if encoder.is_some() => None,
+                Err(missing) => return Err(Error::LoadFailed(missing.to_string())),
+            };
+            let names = files.iter().map(|(name, file)| (name, &file.digest));
+            let source = onnx_source((graph_name, &graph.digest), names);
             let spec = onnx::Spec {
                 graph: graph.path.clone(),
                 graph_name: graph_name.as_str().to_owned(),
@@ -179,12 +190,18 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                     .threads
                     .unwrap_or_else(|| auto_threads(model.size)),
                 library,
+                stored: encoder.map(|encoder| encoder.path.clone()),
+                source: source.to_string(),
                 computation: config.onnx_computation,
             };
+            let weights = match encoder {
+                Some(encoder) => encoder.size,
+                None => model.size.saturating_mul(ONNX_COPIES),
+            };
             let need = Need {
-                weights: model.size.saturating_mul(ONNX_COPIES),
+                weights,
                 cache: 0,
-                overhead: overhead(model.size),
+                overhead: overhead(weights),
             };
             (Spec::Onnx(spec), need)
         }

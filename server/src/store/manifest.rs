@@ -75,6 +75,8 @@ pub enum LayerKind {
     OnnxGraph,
     /// A file beside the ONNX graph: tokenizer, configuration, external data.
     OnnxFile,
+    /// What our own engine made of the ONNX graph, to be loaded in its place.
+    OnnxEncoder,
     /// A layer this version has no use for; kept as it is.
     Other(String),
 }
@@ -241,6 +243,7 @@ impl LayerKind {
         kind.unwrap_or_else(|| match media_type.strip_prefix(CHASKI_PREFIX) {
             Some("onnx") => Self::OnnxGraph,
             Some("file") => Self::OnnxFile,
+            Some("encoder") => Self::OnnxEncoder,
             _ if media_type == CONFIG_TYPE => Self::Config,
             _ => Self::Other(media_type.to_owned()),
         })
@@ -263,6 +266,7 @@ impl fmt::Display for LayerKind {
             Self::License => (OLLAMA_PREFIX, "license"),
             Self::OnnxGraph => (CHASKI_PREFIX, "onnx"),
             Self::OnnxFile => (CHASKI_PREFIX, "file"),
+            Self::OnnxEncoder => (CHASKI_PREFIX, "encoder"),
             Self::Other(media_type) => (media_type.as_str(), ""),
         };
         write!(formatter, "{prefix}{kind}")

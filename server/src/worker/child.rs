@@ -144,7 +144,7 @@ fn make(
     // A server that is gone is noticed by the listener.
     let result = order.carry_out(&mut |done| drop(send(writer, &FromWorker::Making(done))));
     let code = match &result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     };
     let _ = send(writer, &FromWorker::Made(result));

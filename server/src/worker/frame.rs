@@ -52,8 +52,8 @@ pub enum FromWorker {
     },
     /// This much of the file is made.
     Making(Done),
-    /// How making the file ended; the worker ends too.
-    Made(Result<(), convert::Error>),
+    /// How making the file ended, and what there is to tell of it; the worker ends too.
+    Made(Result<Option<String>, convert::Error>),
 }
 
 /// Why a message could not be sent or read.

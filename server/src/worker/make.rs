@@ -17,6 +17,7 @@ use super::spawn::{self, Pages};
 use super::supervise::Process;
 use crate::convert::{self, Done, Error};
 use crate::engine::gguf::Quantize;
+use crate::engine::onnx::Storing;
 
 /// Longest silence of a process that makes a file: the largest tensors take minutes on a slow processor.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
@@ -37,15 +38,20 @@ pub enum Work {
     Quantize(Quantize),
     /// Files of another form.
     Convert(convert::Task),
+    /// The 8-bit encoder of a graph.
+    Store(Storing),
 }
 
-/// Starts a process, lets it carry out the order, and returns when the file is whole.
+/// Starts a process, lets it carry out the order, and returns when the file is whole, with what there is to tell of it.
 ///
 /// Dropping the future ends the process.
 ///
 /// # Errors
 /// [`Error`], also when the process dies or falls silent.
-pub async fn make(order: Order, told: &mut (dyn FnMut(Done) + Send)) -> Result<(), Error> {
+pub async fn make(
+    order: Order,
+    told: &mut (dyn FnMut(Done) + Send),
+) -> Result<Option<String>, Error> {
     let failed = |error: std::io::Error| {
         Error::Failed(format!(
             "the process for this work could not be started: {error}"
@@ -86,10 +92,15 @@ pub async fn make(order: Order, told: &mut (dyn FnMut(Done) + Send)) -> Result<(
 
 impl Order {
     /// Does the work, in the process that is there for it.
-    pub(super) fn carry_out(&self, told: &mut (dyn FnMut(Done) + Send)) -> Result<(), Error> {
+    pub(super) fn carry_out(
+        &self,
+        told: &mut (dyn FnMut(Done) + Send),
+    ) -> Result<Option<String>, Error> {
         match &self.work {
-            Work::Quantize(quantize) => quantize.run(&self.output, told),
-            Work::Convert(task) => convert::run(task, &self.output, told),
+            Work::Quantize(quantize) => quantize.run(&self.output, told)?,
+            Work::Convert(task) => convert::run(task, &self.output, told)?,
+            Work::Store(storing) => return storing.run(&self.output).map(Some),
         }
+        Ok(None)
     }
 }

@@ -33,6 +33,7 @@ mod scrape;
 mod seeing;
 mod server;
 mod sight;
+mod stored;
 mod structured;
 mod support;
 mod tei;

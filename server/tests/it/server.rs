@@ -27,7 +27,7 @@ pub struct Server {
     client: Client,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<std::io::Result<()>>,
-    _models: TempDir,
+    models: TempDir,
 }
 
 /// What came back.
@@ -46,8 +46,18 @@ impl Server {
 
     /// A server with these environment variables.
     pub async fn start_with<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        Self::start_on(TempDir::new().unwrap(), variables).await
+    }
+
+    /// Stops, and starts anew with the same models and these environment variables.
+    pub async fn restart_with<const N: usize>(mut self, variables: [(&str, &str); N]) -> Self {
+        self.stop();
+        self.running.await.unwrap().unwrap();
+        Self::start_on(self.models, variables).await
+    }
+
+    async fn start_on<const N: usize>(models: TempDir, variables: [(&str, &str); N]) -> Self {
         support::use_built_executable();
-        let models = TempDir::new().unwrap();
         let mut config = Config::from_environment(&Environment::of(variables));
         models.path().clone_into(&mut config.models);
         let config = Arc::new(config);
@@ -71,7 +81,7 @@ impl Server {
             client: Client::new(),
             stop: Some(stop),
             running: tokio::spawn(serving),
-            _models: models,
+            models,
         }
     }
 

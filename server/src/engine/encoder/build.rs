@@ -8,13 +8,14 @@ use super::network::{
     ByteTable, Layer, Linear, Memory, Network, Norm, Pack, Shape, Site, Table, Team,
 };
 use super::simd::{Activation, Kernels, MOST_INPUTS, Matrix, PANEL};
+use crate::engine::mapping::SignedBytes;
 use crate::inference::encode::Tokenized;
 
 /// How much of the difference between inputs' ranges goes from the activations to the weights: 0 nothing, 1 all.
 const SMOOTHING: f32 = 0.5;
 
 /// Most layers of a model; the largest of the family have 24.
-const MOST_LAYERS: usize = 128;
+pub(super) const MOST_LAYERS: usize = 128;
 
 /// Tokens that are calibrated with at a time.
 const CALIBRATION_TOKENS: usize = 128;
@@ -109,17 +110,11 @@ pub(super) fn network(
     calibration: &[Tokenized],
     kernels: Kernels,
 ) -> Result<Network, Unsuitable> {
-    if !matches!(
-        config.position_embedding_type.as_deref(),
-        None | Some("absolute")
-    ) {
-        return Err(Unsuitable("its positions are relative".into()));
-    }
-    let names = Names::of(graph, config)?;
+    let (names, shape) = parts(graph, config, first_position)?;
     let maker = Maker {
         graph,
         names: &names,
-        shape: shape(graph, config, &names, first_position)?,
+        shape,
     };
     let mut network = maker.network()?;
     for text in calibration {
@@ -130,6 +125,30 @@ pub(super) fn network(
         *layer = maker.layer(number, &peaks)?;
     }
     Ok(network)
+}
+
+/// Whether the parts of a model of this family are there.
+///
+/// # Errors
+/// [`Unsuitable`] if not.
+pub(super) fn examine(graph: &Graph, config: &Config) -> Result<(), Unsuitable> {
+    parts(graph, config, 0).map(drop)
+}
+
+fn parts(
+    graph: &Graph,
+    config: &Config,
+    first_position: usize,
+) -> Result<(Names, Shape), Unsuitable> {
+    if !matches!(
+        config.position_embedding_type.as_deref(),
+        None | Some("absolute")
+    ) {
+        return Err(Unsuitable("its positions are relative".into()));
+    }
+    let names = Names::of(graph, config)?;
+    let shape = shape(graph, config, &names, first_position)?;
+    Ok((names, shape))
 }
 
 fn shape(
@@ -355,11 +374,8 @@ impl Maker<'_> {
         let name = self.names.embedding("word_embeddings.weight");
         let rows = self.table_rows(&name)?;
         let width = self.shape.width;
-        let mut table = ByteTable {
-            bytes: Vec::with_capacity(rows * width),
-            scales: Vec::with_capacity(rows),
-            width,
-        };
+        let mut bytes = Vec::with_capacity(rows * width);
+        let mut scales = Vec::with_capacity(rows);
         for first in (0..rows).step_by(TABLE_ROWS) {
             let numbers = self
                 .graph
@@ -371,13 +387,15 @@ impl Maker<'_> {
                 } else {
                     1.0
                 };
-                table
-                    .bytes
-                    .extend(row.iter().map(|x| (x / scale).round_ties_even() as i8));
-                table.scales.push(scale);
+                bytes.extend(row.iter().map(|x| (x / scale).round_ties_even() as i8));
+                scales.push(scale);
             }
         }
-        Ok(table)
+        Ok(ByteTable {
+            bytes: SignedBytes::Owned(bytes),
+            scales,
+            width,
+        })
     }
 }
 

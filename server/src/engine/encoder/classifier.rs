@@ -1,7 +1,12 @@
 //! What stands on top of an encoder that gives scores to labels: a pooled vector, perhaps a layer, and one number per label.
 
+use serde::{Deserialize, Serialize};
+
 use super::build::Unsuitable;
 use super::graph::{Graph, StoredMatrix};
+
+/// Most labels of a classifier that was stored.
+const MOST_LABELS: usize = 1 << 16;
 
 /// The head of a classifier.
 #[derive(Debug)]
@@ -11,8 +16,22 @@ pub struct Classifier {
     labels: Dense,
 }
 
+/// What a classifier is made of but its numbers, as it is kept in files.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ClassifierShape {
+    pooled: Pooled,
+    hidden: Option<(DenseShape, Between)>,
+    labels: DenseShape,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct DenseShape {
+    outputs: usize,
+    by_output: bool,
+}
+
 /// What a classifier sees of a text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Pooled {
     /// The first token's vector.
     First,
@@ -20,7 +39,7 @@ pub enum Pooled {
     Mean,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Between {
     Tanh,
     Relu,
@@ -70,6 +89,31 @@ impl Classifier {
         .collect()
     }
 
+    /// Number of labels.
+    #[must_use]
+    pub fn labels(&self) -> usize {
+        self.labels.bias.len()
+    }
+
+    /// What [`ClassifierShape::read`] makes a classifier of, with [`Classifier::numbers`].
+    #[must_use]
+    pub fn shape(&self) -> ClassifierShape {
+        let hidden = self.hidden.as_ref();
+        ClassifierShape {
+            pooled: self.pooled,
+            hidden: hidden.map(|(dense, between)| (dense.shape(), *between)),
+            labels: self.labels.shape(),
+        }
+    }
+
+    /// Its numbers, layer by layer: weights, biases.
+    pub fn numbers(&self) -> impl Iterator<Item = &[f32]> {
+        let hidden = self.hidden.iter().map(|(dense, _)| dense);
+        hidden
+            .chain([&self.labels])
+            .flat_map(|dense| [dense.weights.numbers(), &dense.bias])
+    }
+
     /// A text's logits, from the vectors of its tokens: `[tokens, width]`.
     #[must_use]
     pub fn logits(&self, tokens: &[f32], width: usize) -> Vec<f32> {
@@ -96,7 +140,49 @@ impl Classifier {
     }
 }
 
+impl ClassifierShape {
+    /// Makes a classifier on vectors of `width` numbers. `read` gives so many of its numbers.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] for sizes that none has, and what `read` returns.
+    pub fn read(
+        &self,
+        width: usize,
+        read: &mut dyn FnMut(usize) -> Result<Vec<f32>, Unsuitable>,
+    ) -> Result<Classifier, Unsuitable> {
+        let mut inputs = width;
+        let mut dense = |DenseShape { outputs, by_output }: DenseShape| {
+            if !(1..=MOST_LABELS).contains(&outputs) {
+                return Err(Unsuitable("its classifier is damaged".into()));
+            }
+            let numbers = read(inputs * outputs)?;
+            let weights = StoredMatrix::new(numbers, inputs, outputs, by_output);
+            inputs = outputs;
+            Ok(Dense {
+                weights,
+                bias: read(outputs)?,
+            })
+        };
+        let hidden = match self.hidden {
+            Some((shape, between)) => Some((dense(shape)?, between)),
+            None => None,
+        };
+        Ok(Classifier {
+            pooled: self.pooled,
+            hidden,
+            labels: dense(self.labels)?,
+        })
+    }
+}
+
 impl Dense {
+    fn shape(&self) -> DenseShape {
+        DenseShape {
+            outputs: self.weights.outputs(),
+            by_output: self.weights.is_by_output(),
+        }
+    }
+
     /// The layer whose name ends with `name`, with `inputs` inputs.
     fn find(graph: &Graph, name: &str, inputs: usize) -> Result<Self, Unsuitable> {
         let bias = format!("{name}.bias");

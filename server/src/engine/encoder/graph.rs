@@ -58,6 +58,30 @@ pub struct StoredMatrix {
 }
 
 impl StoredMatrix {
+    /// A matrix of so many numbers.
+    ///
+    /// # Panics
+    /// If there are more or fewer.
+    pub fn new(numbers: Vec<f32>, inputs: usize, outputs: usize, by_output: bool) -> Self {
+        assert_eq!(numbers.len(), inputs * outputs);
+        Self {
+            numbers,
+            inputs,
+            outputs,
+            by_output,
+        }
+    }
+
+    /// Its numbers, in the order in which they are stored.
+    pub fn numbers(&self) -> &[f32] {
+        &self.numbers
+    }
+
+    /// Whether an output's weights lie one after another.
+    pub fn is_by_output(&self) -> bool {
+        self.by_output
+    }
+
     /// Number of inputs.
     pub fn inputs(&self) -> usize {
         self.inputs

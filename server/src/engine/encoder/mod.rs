@@ -2,7 +2,7 @@
 //!
 //! It computes what an ONNX graph of that family computes, without the graph: `graph` finds the weights in the model's files by
 //! the names that exporters keep, `build` turns them into a [`Network`], `network` is the computation, `crew` the threads that share it, and
-//! `simd` the arithmetic. Whether the result is right is for others to judge: `onnx` compares it with the graph's own results before
+//! `simd` the arithmetic; `stored` keeps the result in a file. Whether the result is right is for others to judge: `onnx` compares it with the graph's own results before
 //! it is used. Texts are packed, not padded, and a text's vector is the same, to the bit, in any company.
 
 mod barrier;
@@ -12,10 +12,13 @@ mod crew;
 mod graph;
 mod network;
 mod simd;
+mod stored;
 
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::build::Unsuitable;
 pub use self::classifier::{Classifier, Pooled};
@@ -60,18 +63,57 @@ impl Encoder {
         threads: usize,
     ) -> Result<Self, Unsuitable> {
         let kernels = Kernels::best();
-        let network = Arc::new(build::network(
-            graph,
-            config,
-            first_position as usize,
-            calibration,
-            kernels,
-        )?);
-        Ok(Self {
+        let first_position = first_position as usize;
+        let network = build::network(graph, config, first_position, calibration, kernels)?;
+        Ok(Self::of(network, kernels, threads))
+    }
+
+    /// Whether the graph has the parts of a model of this family.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] if not.
+    pub fn examine(graph: &Graph, config: &Config) -> Result<(), Unsuitable> {
+        build::examine(graph, config)
+    }
+
+    /// Maps an encoder, and what stands on top of it, from the file that [`Encoder::write`] made of `source`; with what was recorded there.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] if the file cannot be read, is damaged, or was made of something else or by another version.
+    pub fn open<Record: for<'a> Deserialize<'a>>(
+        path: &Path,
+        source: &str,
+        threads: usize,
+    ) -> Result<(Self, Option<Classifier>, Record), Unsuitable> {
+        let (network, classifier, record) = stored::open(path, source)?;
+        Ok((
+            Self::of(network, Kernels::best(), threads),
+            classifier,
+            record,
+        ))
+    }
+
+    /// Writes the encoder to a file, with what stands on top of it, what it was made of, and what is to be remembered of it.
+    ///
+    /// # Errors
+    /// Those of `output`, and [`io::ErrorKind::InvalidInput`] for a record of more than a megabyte.
+    pub fn write(
+        &self,
+        classifier: Option<&Classifier>,
+        source: &str,
+        record: &impl Serialize,
+        output: &mut impl Write,
+    ) -> io::Result<()> {
+        stored::write(&self.network, classifier, source, record, output)
+    }
+
+    fn of(network: Network, kernels: Kernels, threads: usize) -> Self {
+        let network = Arc::new(network);
+        Self {
             crew: Crew::new(&network, kernels, threads),
             network,
             kernels,
-        })
+        }
     }
 
     /// Numbers of a token's vector.

@@ -7,8 +7,11 @@
 use std::ops::Range;
 use std::sync::RwLock;
 
+use serde::{Deserialize, Serialize};
+
 use super::barrier::Barrier;
 use super::simd::{Activation, Head, Kernels, Matrix, PANEL, Product, Rows, Scratch};
+use crate::engine::mapping::SignedBytes;
 use crate::inference::encode::Tokenized;
 
 /// An encoder's weights.
@@ -24,7 +27,7 @@ pub struct Network {
 }
 
 /// An encoder's sizes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Shape {
     /// Numbers of a token.
     pub width: usize,
@@ -93,7 +96,7 @@ pub struct Table {
 /// Rows of signed bytes, with a scale each.
 #[derive(Debug, Default)]
 pub struct ByteTable {
-    pub bytes: Vec<i8>,
+    pub bytes: SignedBytes,
     pub scales: Vec<f32>,
     pub width: usize,
 }

@@ -1,6 +1,12 @@
 //! Whether our own encoder may stand in for a graph: only where their results agree on texts that it was not calibrated with.
 
-use super::folder::Folder;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::folder::{AfterTokens, Folder};
 use super::model::Model;
 use super::{Spec, folder};
 use crate::engine::encoder::{Classifier, Config, Encoder, Graph, Unsuitable};
@@ -19,13 +25,65 @@ const LEAST: f32 = 0.995;
 /// Most that a label's probability may move.
 const MOST_SHIFT: f32 = 0.02;
 
+/// Texts whose results are recorded with a stored encoder, ...
+const RECORDED: usize = 4;
+/// ... none of them of more tokens than this, so that trying them takes no time.
+const MOST_RECORDED_TOKENS: usize = 64;
+
 /// What computes instead of the graph.
 pub(super) struct Own {
     pub encoder: Encoder,
     /// What makes logits of token vectors, for a classifier.
     pub classifier: Option<Classifier>,
-    /// How well it agrees, for people.
-    pub agreement: String,
+    record: Record,
+}
+
+/// What was found out when an encoder was compared, and what it takes to notice that it does not compute the same any more.
+#[derive(Debug, Deserialize, Serialize)]
+struct Record {
+    agreement: Agreement,
+    results: Vec<Recorded>,
+}
+
+/// A text's tokens, and what ONNX Runtime makes of them.
+#[derive(Debug, Deserialize, Serialize)]
+struct Recorded {
+    ids: Vec<u32>,
+    type_ids: Vec<u32>,
+    expected: Vec<f32>,
+}
+
+/// How well our own encoder agrees with ONNX Runtime.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) enum Agreement {
+    /// Cosines between two vectors of one text.
+    Cosine { mean: f32, least: f32 },
+    /// The most that a label's probability moved.
+    Shift { most: f32 },
+}
+
+impl Agreement {
+    /// Whether that is enough. Not below, rather than above: what is not a number is no agreement.
+    fn suffices(self) -> bool {
+        match self {
+            Self::Cosine { mean, least } => mean >= LEAST_MEAN && least >= LEAST,
+            Self::Shift { most } => most <= MOST_SHIFT,
+        }
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cosine { mean, least } => {
+                write!(
+                    formatter,
+                    "cosine {mean:.5} on average, {least:.5} at least"
+                )
+            }
+            Self::Shift { most } => write!(formatter, "probabilities within {most:.4}"),
+        }
+    }
 }
 
 /// Makes our own encoder for a loaded graph and compares the two.
@@ -35,20 +93,13 @@ pub(super) struct Own {
 pub(super) fn own(model: &mut Model, spec: &Spec, threads: usize) -> Result<Own, Unsuitable> {
     let folder = Folder(&spec.files);
     let understood = |error: crate::inference::Error| Unsuitable(error.to_string());
-    let config: Config = folder
-        .json("config.json")
-        .map_err(understood)?
-        .unwrap_or_default();
     let description = folder::describe(folder).map_err(understood)?;
-    let graph = Graph::open(&spec.graph, &|name| {
-        let path = folder.path(&spec.beside_graph(name));
-        path.map(std::path::Path::to_owned)
-    })?;
+    let graph = outline(spec)?;
     let calibration = tokenized(model, CALIBRATION)?;
     let compared = tokenized(model, COMPARED)?;
     let mut encoder = Encoder::build(
         &graph,
-        &config,
+        &config(folder)?,
         description.first_position,
         &calibration,
         threads,
@@ -61,50 +112,155 @@ pub(super) fn own(model: &mut Model, spec: &Spec, threads: usize) -> Result<Own,
     let tokens = encoder
         .encode(&compared.iter().collect::<Vec<_>>())
         .map_err(understood)?;
-    if let Head::Embedding { .. } = model.head() {
-        let Some(after) = model.after_tokens() else {
-            return Err(Unsuitable("its graph pools by itself".into()));
-        };
-        let width = encoder.width();
-        let cosines: Vec<f32> = tokens
-            .iter()
-            .zip(&expected)
-            .map(|(tokens, expected)| cosine(&after.apply(tokens, width), expected))
-            .collect();
-        let mean = cosines.iter().sum::<f32>() / cosines.len() as f32;
-        let least = cosines.iter().copied().fold(1.0, f32::min);
-        let agreement = format!("cosine {mean:.5} on average, {least:.5} at least");
-        // Not below, rather than above: a cosine that is not a number is no agreement.
-        return if mean >= LEAST_MEAN && least >= LEAST {
-            Ok(Own {
-                encoder,
-                classifier: None,
-                agreement,
-            })
-        } else {
-            Err(Unsuitable(format!("its results differ: {agreement}")))
-        };
-    }
-    let mut nearest = f32::INFINITY;
-    for classifier in Classifier::candidates(&graph, encoder.width()) {
-        let shifts = tokens
-            .iter()
-            .zip(&expected)
-            .map(|(tokens, expected)| shift(&classifier.logits(tokens, encoder.width()), expected));
-        let most = shifts.fold(0.0, f32::max);
-        if most <= MOST_SHIFT {
-            let agreement = format!("probabilities within {most:.4}");
-            return Ok(Own {
-                encoder,
-                classifier: Some(classifier),
-                agreement,
-            });
+    let width = encoder.width();
+    let (classifier, agreement) = match model.head() {
+        Head::Embedding { .. } => {
+            let Some(after) = model.after_tokens() else {
+                return Err(Unsuitable("its graph pools by itself".into()));
+            };
+            let results = tokens.iter().map(|tokens| after.apply(tokens, width));
+            (None, cosines(results, &expected))
         }
-        nearest = nearest.min(most);
+        Head::Labels { .. } => {
+            let candidates = Classifier::candidates(&graph, width).into_iter();
+            let compared = candidates.map(|classifier| {
+                let results = tokens.iter().map(|tokens| classifier.logits(tokens, width));
+                let agreement = shifts(results, &expected);
+                (Some(classifier), agreement)
+            });
+            compared
+                .reduce(|best, next| if best.1.suffices() { best } else { next })
+                .ok_or_else(|| Unsuitable("its classifier is not understood".into()))?
+        }
+    };
+    if !agreement.suffices() {
+        return Err(Unsuitable(format!("its results differ: {agreement}")));
     }
-    Err(Unsuitable(format!(
-        "its results differ: probabilities by {nearest:.4}"
-    )))
+    let results = compared
+        .into_iter()
+        .zip(expected)
+        .filter(|(text, _)| text.ids.len() <= MOST_RECORDED_TOKENS)
+        .take(RECORDED)
+        .map(|(text, expected)| Recorded {
+            ids: text.ids,
+            type_ids: text.type_ids,
+            expected,
+        })
+        .collect();
+    Ok(Own {
+        encoder,
+        classifier,
+        record: Record { agreement, results },
+    })
+}
+
+/// Whether a model may be one that can be computed, told from its files alone.
+///
+/// # Errors
+/// [`Unsuitable`] if it cannot.
+pub(super) fn examine(spec: &Spec) -> Result<(), Unsuitable> {
+    Encoder::examine(&outline(spec)?, &config(Folder(&spec.files))?)
+}
+
+fn config(folder: Folder<'_>) -> Result<Config, Unsuitable> {
+    let config = folder.json("config.json");
+    let config = config.map_err(|error| Unsuitable(error.to_string()))?;
+    Ok(config.unwrap_or_default())
+}
+
+fn outline(spec: &Spec) -> Result<Graph, Unsuitable> {
+    let folder = Folder(&spec.files);
+    Graph::open(&spec.graph, &|name| {
+        folder.path(&spec.beside_graph(name)).map(Path::to_owned)
+    })
+}
+
+impl Own {
+    /// Maps an encoder from the file that [`Own::write`] made, and tries it on the texts recorded there. `after` is what happens to the
+    /// vectors of tokens of a model that is no classifier.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] if the file is of no use, or its results are not those recorded.
+    pub fn open(
+        file: &Path,
+        source: &str,
+        after: AfterTokens,
+        threads: usize,
+    ) -> Result<Self, Unsuitable> {
+        let (mut encoder, classifier, record) = Encoder::open::<Record>(file, source, threads)?;
+        let width = encoder.width();
+        for recorded in &record.results {
+            let text = Tokenized {
+                ids: recorded.ids.clone(),
+                type_ids: recorded.type_ids.clone(),
+                full_length: 0,
+            };
+            let tokens = encoder
+                .encode(&[&text])
+                .map_err(|error| Unsuitable(error.to_string()))?
+                .remove(0);
+            if tokens.is_empty() {
+                return Err(Unsuitable("what was recorded of it is damaged".into()));
+            }
+            let agrees = match &classifier {
+                None => cosine(&after.apply(&tokens, width), &recorded.expected) >= LEAST,
+                Some(classifier) => {
+                    let logits = classifier.logits(&tokens, width);
+                    shift(&logits, &recorded.expected) <= MOST_SHIFT
+                }
+            };
+            if !agrees {
+                return Err(Unsuitable(
+                    "its stored weights do not give what was recorded of them".into(),
+                ));
+            }
+        }
+        Ok(Self {
+            encoder,
+            classifier,
+            record,
+        })
+    }
+
+    /// Writes it to a file. `source` names what it was made of.
+    ///
+    /// # Errors
+    /// Those of `output`.
+    pub fn write(&self, source: &str, output: &mut impl Write) -> io::Result<()> {
+        let classifier = self.classifier.as_ref();
+        self.encoder.write(classifier, source, &self.record, output)
+    }
+
+    /// How well it agrees with the graph.
+    pub fn agreement(&self) -> Agreement {
+        self.record.agreement
+    }
+}
+
+fn cosines(results: impl Iterator<Item = Vec<f32>>, expected: &[Vec<f32>]) -> Agreement {
+    let cosines: Vec<f32> = results
+        .zip(expected)
+        .map(|(result, expected)| cosine(&result, expected))
+        .collect();
+    Agreement::Cosine {
+        mean: cosines.iter().sum::<f32>() / cosines.len() as f32,
+        // Not `min`, which passes over what is not a number.
+        least: cosines.into_iter().fold(
+            1.0,
+            |least, cosine| {
+                if cosine >= least { least } else { cosine }
+            },
+        ),
+    }
+}
+
+fn shifts(results: impl Iterator<Item = Vec<f32>>, expected: &[Vec<f32>]) -> Agreement {
+    let shifts = results
+        .zip(expected)
+        .map(|(result, expected)| shift(&result, expected));
+    Agreement::Shift {
+        most: shifts.fold(0.0, f32::max),
+    }
 }
 
 fn tokenized(model: &Model, texts: &str) -> Result<Vec<Tokenized>, Unsuitable> {
@@ -162,6 +318,18 @@ mod tests {
         assert!(cosine(&[0.0], &[1.0]).is_nan());
         assert_eq!(shift(&[f32::NAN], &[0.0]), f32::INFINITY);
         assert_eq!(shift(&[0.0], &[0.0, 1.0]), f32::INFINITY);
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_agreement() {
+        let nan = cosines(
+            [vec![f32::NAN], vec![1.0]].into_iter(),
+            &[vec![1.0], vec![1.0]],
+        );
+        assert!(!nan.suffices(), "{nan}");
+        let same = cosines([vec![2.0]].into_iter(), &[vec![1.0]]);
+        assert!(same.suffices(), "{same}");
+        assert!(!shifts([vec![f32::NAN]].into_iter(), &[vec![0.0]]).suffices());
     }
 
     #[test]

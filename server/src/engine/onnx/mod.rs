@@ -1,7 +1,7 @@
 //! ONNX models through ONNX Runtime: text embeddings and text classification.
 //!
 //! `library` finds the runtime, `folder` reads what the model's files say about its graph, `graph` finds the
-//! graph's weights, `session` runs it, `judge` finds out whether our own encoder may compute instead, `tokenizer` turns texts into tokens, `pool` turns token vectors into one,
+//! graph's weights, `session` runs it, `judge` finds out whether our own encoder may compute instead, `store` keeps that encoder in a file, `tokenizer` turns texts into tokens, `pool` turns token vectors into one,
 //! and `model` joins them into an [`Encoder`](crate::inference::encode::Encoder). Nothing here knows jobs or queues.
 
 mod folder;
@@ -11,6 +11,7 @@ pub mod library;
 mod model;
 mod pool;
 mod session;
+mod store;
 mod tokenizer;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use self::model::Model;
+pub use self::store::Storing;
 use super::{Ability, Facts};
 use crate::inference::encode::{self, Company, Encoder};
 use crate::inference::{Error, Inbox, Outbox};
@@ -42,8 +44,12 @@ pub struct Spec {
     pub files: Vec<(String, PathBuf)>,
     /// Threads; 0 chooses from the processors this process may use.
     pub threads: u32,
-    /// The ONNX Runtime library, as the server found it.
-    pub library: PathBuf,
+    /// The ONNX Runtime library, if the server found it. A model with a stored encoder does without.
+    pub library: Option<PathBuf>,
+    /// The encoder that was made when the model was created: see [`Storing`].
+    pub stored: Option<PathBuf>,
+    /// What a stored encoder must have been made of: a name for the graph and all files.
+    pub source: String,
     /// What computes.
     pub computation: Computation,
 }

@@ -1,5 +1,7 @@
 //! A loaded encoder: tokenizer, session, and what the graph's output means.
 
+use std::path::Path;
+
 use super::folder::{self, AfterTokens, Description, Folder};
 use super::judge::{self, Own};
 use super::session::{Options, Session, Values};
@@ -21,7 +23,7 @@ const LOGITS: &str = "logits";
 pub(super) struct Model {
     tokenizer: Tokenizer,
     engine: Engine,
-    output: Output,
+    kind: Kind,
     head: Head,
     max_tokens: u32,
     company: Company,
@@ -31,8 +33,8 @@ pub(super) struct Model {
 
 /// What computes.
 enum Engine {
-    /// ONNX Runtime.
-    Graph(Session),
+    /// ONNX Runtime, and the output that is used.
+    Graph(Session, String),
     /// Our own encoder, which was found to agree with the graph.
     Own(Box<Own>),
 }
@@ -55,20 +57,72 @@ enum Kind {
 }
 
 impl Model {
-    /// Loads a model and tries it on two short texts, so that what cannot work fails here and not at the first request.
+    /// Loads a model: its stored encoder where it has one, else its graph, or what our own encoder makes of it.
     ///
     /// # Errors
     /// [`Error::LoadFailed`] if a file is missing, damaged, or not of a text encoder.
     pub fn load(spec: &Spec, threads: usize) -> Result<Self, Error> {
+        if spec.computation == Computation::Auto
+            && let Some(stored) = &spec.stored
+        {
+            match Self::load_stored(spec, stored, threads) {
+                Ok(model) => return Ok(model),
+                Err(error) => tracing::warn!(%error, "the stored encoder is not used"),
+            }
+        }
+        let mut model = Self::load_graph(spec, threads)?;
+        model.choose_engine(spec, threads);
+        Ok(model)
+    }
+
+    /// Maps the stored encoder, for which neither the graph nor ONNX Runtime is needed.
+    fn load_stored(spec: &Spec, stored: &Path, threads: usize) -> Result<Self, Error> {
         let folder = Folder(&spec.files);
         let description = folder::describe(folder)?;
-        let json = folder.read("tokenizer.json")?.ok_or_else(|| {
-            Error::LoadFailed("the model has no tokenizer.json, which ONNX models need".into())
+        let tokenizer = tokenizer(folder)?;
+        let after = description.after.clone();
+        let own = Own::open(
+            stored,
+            &spec.source,
+            after.clone().unwrap_or_default(),
+            threads,
+        )
+        .map_err(|reason| Error::LoadFailed(reason.to_string()))?;
+        let (kind, width) = match &own.classifier {
+            None => (
+                Kind::Tokens(after.map_err(Error::LoadFailed)?),
+                own.encoder.width(),
+            ),
+            Some(classifier) => (Kind::Labels, classifier.labels()),
+        };
+        let choice = format!(
+            "own 8-bit encoder ({}), made with {} of ONNX Runtime",
+            own.encoder.kernels(),
+            own.agreement()
+        );
+        Ok(Self {
+            tokenizer,
+            max_tokens: description.max_tokens,
+            head: head(kind, width, description)?,
+            engine: Engine::Own(Box::new(own)),
+            kind,
+            company: Company::Any,
+            choice,
+        })
+    }
+
+    /// Loads the graph and tries it on two short texts, so that what cannot work fails here and not at the first request.
+    pub(super) fn load_graph(spec: &Spec, threads: usize) -> Result<Self, Error> {
+        let folder = Folder(&spec.files);
+        let description = folder::describe(folder)?;
+        let tokenizer = tokenizer(folder)?;
+        let library = spec.library.as_deref().ok_or_else(|| {
+            Error::LoadFailed(
+                "this model needs the ONNX Runtime library, which was not found".into(),
+            )
         })?;
-        let tokenizer = Tokenizer::new(&json)?;
-        drop(json);
         let session = Session::open(&Options {
-            library: &spec.library,
+            library,
             graph: &spec.graph,
             graph_name: &spec.graph_name,
             folder,
@@ -80,11 +134,11 @@ impl Model {
             .outputs()
             .map(|(name, shape)| (name, shape.len()))
             .collect();
-        let output = choose(&outputs, &description)?;
+        let Output { name, kind } = choose(&outputs, &description)?;
         let mut model = Self {
             tokenizer,
-            engine: Engine::Graph(session),
-            output,
+            engine: Engine::Graph(session, name),
+            kind,
             head: Head::Embedding { dimensions: 0 },
             max_tokens: description.max_tokens,
             company: Company::Alone,
@@ -95,14 +149,14 @@ impl Model {
         if trial.bears_company {
             model.company = Company::SameWidth;
         }
-        model.head = model.head_of(trial.width, description)?;
-        model.choose_engine(spec, threads);
+        model.head = head(model.kind, trial.width, description)?;
         Ok(model)
     }
 
     /// Leaves the graph to ONNX Runtime, or takes our own encoder where that is as good.
     fn choose_engine(&mut self, spec: &Spec, threads: usize) {
-        let library = spec.library.file_name().unwrap_or_default().display();
+        let library = spec.library.as_deref().and_then(Path::file_name);
+        let library = library.unwrap_or_default().display();
         self.choice = if spec.computation == Computation::Graph {
             format!("{library}, as configured")
         } else {
@@ -111,7 +165,7 @@ impl Model {
                     let kernels = own.encoder.kernels();
                     let choice = format!(
                         "own 8-bit encoder ({kernels}), {} of {library}",
-                        own.agreement
+                        own.agreement()
                     );
                     self.engine = Engine::Own(Box::new(own));
                     self.company = Company::Any;
@@ -129,42 +183,10 @@ impl Model {
 
     /// What happens to the vectors of tokens, where that is left to us.
     pub fn after_tokens(&self) -> Option<AfterTokens> {
-        match self.output.kind {
+        match self.kind {
             Kind::Tokens(after) => Some(after),
             Kind::Texts | Kind::Labels => None,
         }
-    }
-
-    fn head_of(&self, width: usize, description: Description) -> Result<Head, Error> {
-        if width == 0 {
-            return Err(Error::LoadFailed("the graph's results are empty".into()));
-        }
-        let Kind::Labels = self.output.kind else {
-            let dimensions = u32::try_from(width).unwrap_or(u32::MAX);
-            return Ok(Head::Embedding { dimensions });
-        };
-        let mut names = description.labels;
-        if names.keys().any(|index| *index >= width) {
-            return Err(Error::LoadFailed(format!(
-                "config.json names {} labels, but the graph has {width}",
-                names.len()
-            )));
-        }
-        Ok(Head::Labels {
-            names: (0..width)
-                .map(|index| {
-                    names
-                        .remove(&index)
-                        .unwrap_or_else(|| format!("LABEL_{index}"))
-                })
-                .collect(),
-            activation: match description.activation {
-                // A softmax over a single label would always be 1.
-                None | Some(Activation::Softmax) if width == 1 => Activation::Sigmoid,
-                None => Activation::Softmax,
-                Some(activation) => activation,
-            },
-        })
     }
 }
 
@@ -208,10 +230,50 @@ impl Encoder for Model {
 
     fn encode(&mut self, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error> {
         match &mut self.engine {
-            Engine::Graph(session) => run_graph(session, &self.output, batch),
-            Engine::Own(own) => run_own(own, self.output.kind, batch),
+            Engine::Graph(session, output) => run_graph(session, output, self.kind, batch),
+            Engine::Own(own) => run_own(own, self.kind, batch),
         }
     }
+}
+
+fn tokenizer(folder: Folder<'_>) -> Result<Tokenizer, Error> {
+    let json = folder.read("tokenizer.json")?.ok_or_else(|| {
+        Error::LoadFailed("the model has no tokenizer.json, which ONNX models need".into())
+    })?;
+    Tokenizer::new(&json)
+}
+
+/// What the model's results mean, which have `width` numbers.
+fn head(kind: Kind, width: usize, description: Description) -> Result<Head, Error> {
+    if width == 0 {
+        return Err(Error::LoadFailed("the graph's results are empty".into()));
+    }
+    let Kind::Labels = kind else {
+        let dimensions = u32::try_from(width).unwrap_or(u32::MAX);
+        return Ok(Head::Embedding { dimensions });
+    };
+    let mut names = description.labels;
+    if names.keys().any(|index| *index >= width) {
+        return Err(Error::LoadFailed(format!(
+            "config.json names {} labels, but the graph has {width}",
+            names.len()
+        )));
+    }
+    Ok(Head::Labels {
+        names: (0..width)
+            .map(|index| {
+                names
+                    .remove(&index)
+                    .unwrap_or_else(|| format!("LABEL_{index}"))
+            })
+            .collect(),
+        activation: match description.activation {
+            // A softmax over a single label would always be 1.
+            None | Some(Activation::Softmax) if width == 1 => Activation::Sigmoid,
+            None => Activation::Softmax,
+            Some(activation) => activation,
+        },
+    })
 }
 
 fn run_own(own: &mut Own, kind: Kind, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error> {
@@ -228,18 +290,19 @@ fn run_own(own: &mut Own, kind: Kind, batch: &[&Tokenized]) -> Result<Vec<Vec<f3
 
 fn run_graph(
     session: &mut Session,
-    output: &Output,
+    output: &str,
+    kind: Kind,
     batch: &[&Tokenized],
 ) -> Result<Vec<Vec<f32>>, Error> {
-    let Values { shape, numbers } = session.run(batch, &output.name)?;
+    let Values { shape, numbers } = session.run(batch, output)?;
     let unexpected = || {
         Error::Engine(format!(
             "the graph's output '{}' has the shape {shape:?} for {} texts",
-            output.name,
+            output,
             batch.len()
         ))
     };
-    match (output.kind, &shape[..]) {
+    match (kind, &shape[..]) {
         (Kind::Texts | Kind::Labels, &[texts, width]) if texts == batch.len() && width > 0 => {
             Ok(numbers.chunks_exact(width).map(<[f32]>::to_vec).collect())
         }

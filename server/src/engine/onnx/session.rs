@@ -1,5 +1,6 @@
 //! One ONNX Runtime session: what it takes, what it gives, and how it is run.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ort::session::SessionInputValue;
@@ -8,6 +9,7 @@ use ort::value::{Outlet, Tensor, TensorElementType, ValueType};
 
 use super::folder::Folder;
 use super::{graph, library};
+use crate::engine::mapping::Mapping;
 use crate::inference::Error;
 use crate::inference::encode::Tokenized;
 
@@ -246,8 +248,16 @@ struct Relocated {
 /// Rewrites a graph so that its weights are parts of files, its own or others, which ONNX Runtime maps: `None` if it has none
 /// that are worth it.
 fn relocated(options: &Options<'_>) -> Result<Option<Relocated>, Error> {
-    let unreadable = |error| Error::LoadFailed(format!("the graph cannot be read: {error}"));
-    let model = std::fs::read(options.graph).map_err(unreadable)?;
+    // Mapped, because most of it is weights, which are only counted here.
+    let model = match Mapping::open(options.graph) {
+        Ok(model) => model,
+        // What an empty file lacks, the runtime tells.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => {
+            let text = format!("the graph cannot be read: {error}");
+            return Err(Error::LoadFailed(text));
+        }
+    };
     let (folder, own) = place(options.graph)
         .ok_or_else(|| Error::LoadFailed("the graph lies at an unusable path".into()))?;
     let graph = graph::relocate(&model, own, &mut |name| {

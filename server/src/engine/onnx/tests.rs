@@ -8,7 +8,7 @@ use crate::inference::encode::{Head, Tokenized};
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
 
 /// The folder of a shipped model, as the store hands it to a worker.
-fn spec(model: &str) -> Spec {
+pub(super) fn spec(model: &str) -> Spec {
     spec_of(&Path::new(MODELS).join(model))
 }
 
@@ -29,7 +29,9 @@ fn spec_of(folder: &Path) -> Spec {
         graph_name: "model.onnx".into(),
         files: files.filter(|(_, path)| path.is_file()).collect(),
         threads: 1,
-        library: library::find(None).unwrap(),
+        library: Some(library::find(None).unwrap()),
+        stored: None,
+        source: String::new(),
         computation: Computation::Auto,
     }
 }
@@ -39,7 +41,7 @@ fn load(model: &str) -> Model {
 }
 
 /// The model, computed by ONNX Runtime.
-fn load_graph(model: &str) -> Model {
+pub(super) fn load_graph(model: &str) -> Model {
     let spec = Spec {
         computation: Computation::Graph,
         ..spec(model)
@@ -61,7 +63,7 @@ fn framed(model: &Model, text: &str, max_tokens: u32) -> Result<Tokenized, Error
 }
 
 /// Each text's result, computed alone.
-fn alone(model: &mut Model, texts: &[&str]) -> Vec<Vec<f32>> {
+pub(super) fn alone(model: &mut Model, texts: &[&str]) -> Vec<Vec<f32>> {
     let texts = tokenize(model, texts);
     texts
         .iter()
@@ -133,7 +135,7 @@ fn held_out_texts_get_their_labels() {
     );
 }
 
-const TEXTS: [&str; 4] = [
+pub(super) const TEXTS: [&str; 4] = [
     "Hello, how are you?",
     "The capital of France is Paris, and it has been for a very long time, or so they say in the city.",
     "x",

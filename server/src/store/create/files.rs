@@ -150,7 +150,7 @@ impl Assembly<'_> {
     /// Puts `weights` in the place of the model that is there.
     pub(super) fn exchange_model(&mut self, weights: Digest) -> Result<(), StoreError> {
         let gguf = self.store.gguf(&weights, Arrays::Skip)?;
-        let size = self.size_of(&weights)?;
+        let size = self.store.size_of(&weights)?;
         let layer = self
             .layers
             .iter_mut()
@@ -237,30 +237,23 @@ impl Assembly<'_> {
         self.config.embedding_length = number("embedding_length");
     }
 
+    /// Adds what our own engine made of the ONNX graph.
+    pub(super) fn add_encoder(&mut self, encoder: Digest) -> Result<(), StoreError> {
+        self.layers
+            .retain(|layer| layer.kind != LayerKind::OnnxEncoder);
+        self.add_layer(LayerKind::OnnxEncoder, encoder, None)
+    }
+
     fn add_onnx(&mut self, files: &Files) -> Result<(), StoreError> {
         (self.progress)(Progress::ValidatingOnnx);
-        let graphs: Vec<_> = files
-            .iter()
-            .filter(|(name, _)| name.as_str().ends_with(".onnx"))
-            .collect();
-        let [(graph_name, graph)] = graphs.as_slice() else {
-            let text = format!(
-                "the files have {} ONNX graphs; give the one to run",
-                graphs.len()
-            );
-            return Err(StoreError::InvalidRequest(text));
-        };
-        let onnx = Onnx::read(self.store.open_blob(graph)?)?;
-        self.check_external(&onnx, graph_name, files)?;
-        if onnx.takes_text() {
-            self.check_text_files(files)?;
-        }
+        let (graph_name, onnx) = self.store.check_onnx(files)?;
+        let graph = files[graph_name];
         let config = self
             .store
             .read_onnx_config(|name| files.get(name).copied())?
             .unwrap_or_default();
-        self.add_layer(LayerKind::OnnxGraph, **graph, Some((*graph_name).clone()))?;
-        for (name, digest) in files.iter().filter(|(name, _)| name != graph_name) {
+        self.add_layer(LayerKind::OnnxGraph, graph, Some(graph_name.clone()))?;
+        for (name, digest) in files.iter().filter(|(name, _)| *name != graph_name) {
             self.add_layer(LayerKind::OnnxFile, *digest, Some(name.clone()))?;
         }
         self.config.model_format = "onnx".to_owned();
@@ -272,6 +265,50 @@ impl Assembly<'_> {
         self.config.context_length = config.context_length();
         self.config.embedding_length = config.embedding_length();
         Ok(())
+    }
+
+    fn add_layer(
+        &mut self,
+        kind: LayerKind,
+        digest: Digest,
+        name: Option<RelativeName>,
+    ) -> Result<(), StoreError> {
+        let size = self.store.size_of(&digest)?;
+        (self.progress)(Progress::UsingLayer(digest));
+        self.layers.push(Layer {
+            kind,
+            digest,
+            size,
+            from: None,
+            name,
+        });
+        Ok(())
+    }
+}
+
+impl Store {
+    /// The graph among the files of an ONNX model, once all of them are what they have to be.
+    pub(super) fn check_onnx<'a>(
+        &self,
+        files: &'a Files,
+    ) -> Result<(&'a RelativeName, Onnx), StoreError> {
+        let graphs: Vec<_> = files
+            .iter()
+            .filter(|(name, _)| name.as_str().ends_with(".onnx"))
+            .collect();
+        let [(graph_name, graph)] = graphs.as_slice() else {
+            let text = format!(
+                "the files have {} ONNX graphs; give the one to run",
+                graphs.len()
+            );
+            return Err(StoreError::InvalidRequest(text));
+        };
+        let onnx = Onnx::read(self.open_blob(graph)?)?;
+        self.check_external(&onnx, graph_name, files)?;
+        if onnx.takes_text() {
+            self.check_text_files(files)?;
+        }
+        Ok((graph_name, onnx))
     }
 
     /// Every tensor kept outside the graph is inside one of the model's own files.
@@ -312,36 +349,16 @@ impl Assembly<'_> {
             let name = text.parse().expect("the file's name is relative");
             let missing =
                 || StoreError::broken(format!("an ONNX model that takes text needs {text}"));
-            let bytes = self
-                .store
-                .read_blob(files.get(&name).ok_or_else(missing)?, MAX_TOKENIZER_BYTES)?;
+            let bytes =
+                self.read_blob(files.get(&name).ok_or_else(missing)?, MAX_TOKENIZER_BYTES)?;
             serde_json::from_slice::<IgnoredAny>(&bytes)
                 .map_err(|error| StoreError::broken(format!("{text} of the model: {error}")))?;
         }
         Ok(())
     }
 
-    fn add_layer(
-        &mut self,
-        kind: LayerKind,
-        digest: Digest,
-        name: Option<RelativeName>,
-    ) -> Result<(), StoreError> {
-        let size = self.size_of(&digest)?;
-        (self.progress)(Progress::UsingLayer(digest));
-        self.layers.push(Layer {
-            kind,
-            digest,
-            size,
-            from: None,
-            name,
-        });
-        Ok(())
-    }
-
     fn size_of(&self, digest: &Digest) -> Result<u64, StoreError> {
         Ok(self
-            .store
             .open_blob(digest)?
             .metadata()
             .map_err(StoreError::io("measuring a blob"))?

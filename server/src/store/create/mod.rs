@@ -32,6 +32,8 @@ pub struct CreateModel {
     pub quantize: Option<Quantization>,
     /// The GGUF model to use in the place of the one that `from` or `files` have: the same, quantised.
     pub weights: Option<Digest>,
+    /// Whether an ONNX model is to be loaded as our own engine's encoder.
+    pub encoder: EncoderWish,
     /// An uploaded GGUF draft model; kept with the model, and not used to speculate yet.
     pub drafts: BTreeMap<RelativeName, Digest>,
     /// The host that runs the model `from`, which then need not be here.
@@ -56,6 +58,18 @@ pub struct CreateModel {
     pub requires: Option<String>,
 }
 
+/// Whether an ONNX model gets what our own engine makes of its graph.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum EncoderWish {
+    /// It does not; one that it inherits stays.
+    #[default]
+    No,
+    /// It does, if one can be made.
+    Wanted,
+    /// It was made.
+    Made(Digest),
+}
+
 /// What a request says of a model that its weights may say otherwise. Texts that are empty and numbers that are `None`
 /// leave it to the weights.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -77,7 +91,7 @@ pub struct Info {
 }
 
 /// How far [`Store::create`] has come; the text is Ollama's status line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
     /// A GGUF file is being checked.
     ParsingGguf,
@@ -105,6 +119,12 @@ pub enum Progress {
         /// All bytes of the old model.
         total: u64,
     },
+    /// An ONNX graph's weights are being rounded to 8 bits, and the result is compared with the graph's.
+    MakingEncoder,
+    /// How well the two agree: well enough to take the place of the graph.
+    EncoderMade(String),
+    /// Why the graph stays in its place.
+    NoEncoder(String),
     /// What was made is being read again.
     Verifying,
     /// A blob that was there becomes part of the model.
@@ -127,6 +147,7 @@ impl CreateModel {
             adapters: BTreeMap::new(),
             quantize: None,
             weights: None,
+            encoder: EncoderWish::No,
             drafts: BTreeMap::new(),
             remote_host: None,
             info: Info::default(),
@@ -184,6 +205,9 @@ impl Store {
         }
         if let Some(weights) = request.weights {
             assembly.exchange_model(weights)?;
+        }
+        if let EncoderWish::Made(encoder) = request.encoder {
+            assembly.add_encoder(encoder)?;
         }
         assembly.add_adapters(&request.adapters)?;
         assembly.add_drafts(&request.drafts)?;
@@ -353,6 +377,13 @@ impl fmt::Display for Progress {
             Self::Merging { .. } => formatter.write_str("validating GGUF model"),
             Self::Quantizing { from, to, .. } => {
                 write!(formatter, "quantizing {from} model to {to}")
+            }
+            Self::MakingEncoder => formatter.write_str("rounding weights to 8 bits"),
+            Self::EncoderMade(agreement) => {
+                write!(formatter, "8-bit weights agree with the graph: {agreement}")
+            }
+            Self::NoEncoder(reason) => {
+                write!(formatter, "the graph is used as it is: {reason}")
             }
             Self::Verifying => formatter.write_str("verifying conversion"),
             Self::UsingLayer(digest) => write!(formatter, "using existing layer {digest}"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::files::{Files, FilesKind};
-use super::{CreateModel, Quantization};
+use super::{CreateModel, EncoderWish, Quantization};
 use crate::store::gguf::{Arrays, Gguf};
 use crate::store::manifest::LayerKind;
 use crate::store::{Digest, RelativeName, Store, StoreError};
@@ -34,6 +34,13 @@ pub enum Step {
         files: Files,
         /// The GGUF model that it is for.
         base: Digest,
+    },
+    /// The encoder that our own engine makes of an ONNX graph.
+    Encoder {
+        /// The graph's name among the files.
+        graph: RelativeName,
+        /// All files of the model.
+        files: Files,
     },
     /// A GGUF model with fewer bits.
     Quantize {
@@ -66,6 +73,7 @@ impl CreateModel {
             Step::Convert { .. } => self.files = only("model.gguf"),
             Step::ConvertAdapter { .. } => self.adapters = only("adapter.gguf"),
             Step::Quantize { .. } => self.weights = Some(blob),
+            Step::Encoder { .. } => self.encoder = EncoderWish::Made(blob),
         }
     }
 }
@@ -85,7 +93,7 @@ impl Store {
                     let text = "quantization is not supported for ONNX models";
                     return Err(StoreError::InvalidRequest(text.to_owned()));
                 }
-                FilesKind::Onnx => return Ok(None),
+                FilesKind::Onnx => return self.encoder_step(request),
                 FilesKind::Safetensors => {
                     return Ok(Some(Step::Convert {
                         files: request.files.clone(),
@@ -100,7 +108,7 @@ impl Store {
             }
         }
         if request.adapters.is_empty() && request.quantize.is_none() {
-            return Ok(None);
+            return self.encoder_step(request);
         }
         let base = self.base(request)?;
         if !request.adapters.is_empty()
@@ -110,6 +118,34 @@ impl Store {
             return Ok(Some(Step::ConvertAdapter { files, base }));
         }
         self.quantize_step(request, base)
+    }
+
+    /// The making of an encoder, for an ONNX model that has none.
+    fn encoder_step(&self, request: &CreateModel) -> Result<Option<Step>, StoreError> {
+        if request.encoder != EncoderWish::Wanted {
+            return Ok(None);
+        }
+        let files = match &request.from {
+            None => request.files.clone(),
+            Some(from) => {
+                let manifest = self.entry(from)?.manifest;
+                let is_of = |kind| manifest.layers_of(kind).next().is_some();
+                if !is_of(LayerKind::OnnxGraph) || is_of(LayerKind::OnnxEncoder) {
+                    return Ok(None);
+                }
+                [LayerKind::OnnxGraph, LayerKind::OnnxFile]
+                    .into_iter()
+                    .flat_map(|kind| manifest.layers_of(kind))
+                    .filter_map(|layer| Some((layer.name.clone()?, layer.digest)))
+                    .collect()
+            }
+        };
+        if self.kind_of(&files)? != FilesKind::Onnx {
+            return Ok(None);
+        }
+        let (graph, onnx) = self.check_onnx(&files)?;
+        let graph = graph.clone();
+        Ok(onnx.takes_text().then_some(Step::Encoder { graph, files }))
     }
 
     fn quantize_step(

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::store::onnx::tests as onnx;
 use crate::store::testing::{GgufBuilder, Kv, TestStore, file_names, make, name};
-use crate::store::{Capability, Weights};
+use crate::store::{Capability, Weights, onnx_source};
 
 /// A request for `name` made of these files, uploaded first.
 fn from_files(store: &Store, model: &str, files: &[(&str, &[u8])]) -> CreateModel {
@@ -226,6 +226,7 @@ fn an_onnx_folder_becomes_a_model() {
         graph_name,
         graph: file,
         files: beside,
+        encoder: None,
     } = &model.weights
     else {
         panic!()
@@ -595,4 +596,96 @@ fn a_model_on_another_host_has_no_layers_here() {
     assert_eq!(model.config.remote_host, "http://elsewhere:11434");
     assert_eq!(model.config.remote_model, "big:70b");
     assert_eq!(model.system.as_deref(), Some("Be brief."));
+}
+
+#[test]
+fn an_encoder_is_made_of_a_graph_where_it_is_wanted() {
+    let store = TestStore::new();
+    let graph = onnx::text_model();
+    let mut request = from_files(&store, "embed", &sentence_files(&graph));
+    assert_eq!(store.next_step(&request).unwrap(), None);
+    request.encoder = EncoderWish::Wanted;
+    let step = store.next_step(&request).unwrap().unwrap();
+    let Step::Encoder {
+        graph: name_of_graph,
+        files,
+    } = &step
+    else {
+        panic!("{step:?}")
+    };
+    assert_eq!(name_of_graph.as_str(), "model.onnx");
+    assert_eq!(*files, request.files);
+
+    // Without one the model is as it was.
+    let plain = CreateModel {
+        encoder: EncoderWish::No,
+        ..request.clone()
+    };
+    create(&store, &plain).unwrap();
+    let has_encoder = |model: &str| match &store.model(&name(model)).unwrap().weights {
+        Weights::Onnx { encoder, .. } => encoder.is_some(),
+        other => panic!("{other:?}"),
+    };
+    assert!(!has_encoder("embed"));
+
+    // Whoever builds on it gets one, once.
+    let mut copy = CreateModel {
+        from: Some(name("embed")),
+        encoder: EncoderWish::Wanted,
+        ..CreateModel::new(name("copy"))
+    };
+    assert_eq!(store.next_step(&copy).unwrap().as_ref(), Some(&step));
+    let made = store.import(&b"an encoder"[..], None).unwrap().digest;
+    copy.made(&step, made);
+    assert_eq!(store.next_step(&copy).unwrap(), None);
+    create(&store, &copy).unwrap();
+    assert!(has_encoder("copy"));
+    let again = CreateModel {
+        from: Some(name("copy")),
+        encoder: EncoderWish::Wanted,
+        ..CreateModel::new(name("again"))
+    };
+    assert_eq!(store.next_step(&again).unwrap(), None);
+    create(&store, &again).unwrap();
+    assert!(has_encoder("again"));
+    let text = String::from_utf8(store.entry(&name("again")).unwrap().manifest.to_bytes()).unwrap();
+    assert!(text.contains("\"mediaType\":\"application/vnd.chaski.image.encoder\""));
+}
+
+#[test]
+fn no_encoder_is_made_of_what_takes_no_text_or_is_broken() {
+    let store = TestStore::new();
+    let pixels = onnx::model("pixels", &[]);
+    let mut request = from_files(&store, "pixels", &[("m.onnx", &pixels)]);
+    request.encoder = EncoderWish::Wanted;
+    assert_eq!(store.next_step(&request).unwrap(), None);
+    let graph = onnx::text_model();
+    let mut request = from_files(&store, "broken", &sentence_files(&graph));
+    request.encoder = EncoderWish::Wanted;
+    request.files.retain(|file, _| file.as_str() != "tokenizer.json");
+    let error = store.next_step(&request).unwrap_err().to_string();
+    assert!(error.contains("needs tokenizer.json"), "{error}");
+    let gguf = CreateModel {
+        encoder: EncoderWish::Wanted,
+        ..from_files(&store, "gguf", &[("m.gguf", &llama_of(1))])
+    };
+    assert_eq!(store.next_step(&gguf).unwrap(), None);
+}
+
+#[test]
+fn a_source_is_another_if_any_file_or_name_is() {
+    let [a, b] = ["a", "b"].map(|text| Digest::of(text.as_bytes()));
+    let names = ["model.onnx", "config.json", "other.json"]
+        .map(|name| name.parse::<RelativeName>().unwrap());
+    let [graph, config, other] = &names;
+    let source = onnx_source((graph, &a), [(config, &b)]);
+    assert_eq!(source, onnx_source((graph, &a), [(config, &b)]));
+    for different in [
+        onnx_source((graph, &a), [(config, &a)]),
+        onnx_source((graph, &a), [(other, &b)]),
+        onnx_source((graph, &b), [(config, &b)]),
+        onnx_source((graph, &a), []),
+    ] {
+        assert_ne!(source, different);
+    }
 }

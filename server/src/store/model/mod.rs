@@ -83,6 +83,8 @@ pub enum Weights {
         graph: BlobFile,
         /// Tokenizer, configuration, external data, by name.
         files: BTreeMap<RelativeName, BlobFile>,
+        /// What our own engine made of them when the model was created.
+        encoder: Option<BlobFile>,
     },
     /// Nothing that can run here: safetensors, or a model on another host.
     Other,
@@ -157,6 +159,19 @@ fn brought<'a>(jinja: Option<&'a str>, go: Option<&'a str>, config: &Config) -> 
         go,
         is_named: !(config.renderer.is_empty() && config.parser.is_empty()),
     }
+}
+
+/// A name for an ONNX graph and all files around it, which is another if one of them is.
+#[must_use]
+pub fn onnx_source<'a>(
+    graph: (&'a RelativeName, &'a Digest),
+    files: impl IntoIterator<Item = (&'a RelativeName, &'a Digest)>,
+) -> Digest {
+    let all = BTreeMap::from_iter(files.into_iter().chain([graph]));
+    let lines = all
+        .into_iter()
+        .map(|(name, digest)| format!("{digest} {name}\n"));
+    Digest::of(lines.collect::<String>().as_bytes())
 }
 
 impl Store {
@@ -347,6 +362,10 @@ impl Resolver<'_> {
             graph_name: named(graph)?,
             graph: self.file(graph)?,
             files,
+            encoder: match self.last(LayerKind::OnnxEncoder) {
+                Some(layer) => Some(self.file(layer)?),
+                None => None,
+            },
         })
     }
 

@@ -25,6 +25,10 @@ mod tests;
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
+use crate::engine::mapping::SignedBytes;
+
 /// Columns of a panel: as many as the widest vector has elements. Rows of floats are padded with zeros to a multiple of it.
 pub const PANEL: usize = 16;
 
@@ -85,7 +89,7 @@ impl Rows {
 /// group each output's four weights. Outputs and inputs are filled up with zeros.
 #[derive(Debug, Default)]
 pub struct Matrix {
-    bytes: Vec<i8>,
+    bytes: SignedBytes,
     /// Groups of four inputs.
     groups: usize,
     /// Per output: what a weight of 1 stands for.
@@ -105,7 +109,7 @@ impl Matrix {
         let groups = inputs.next_multiple_of(FILLED_INPUTS) / 4;
         let outputs = outputs.next_multiple_of(PANEL);
         Self {
-            bytes: vec![0; outputs * groups * 4],
+            bytes: SignedBytes::Owned(vec![0; outputs * groups * 4]),
             groups,
             scales: vec![0.0; outputs],
             sums: vec![0; outputs],
@@ -113,7 +117,52 @@ impl Matrix {
         }
     }
 
+    /// Puts a layer together that was taken apart before: `None` if the parts are not of this size.
+    pub fn of(
+        inputs: usize,
+        outputs: usize,
+        parts: MatrixParts<SignedBytes, Vec<i32>, Vec<f32>>,
+    ) -> Option<Self> {
+        let groups = inputs.next_multiple_of(FILLED_INPUTS) / 4;
+        let outputs = outputs.next_multiple_of(PANEL);
+        let MatrixParts {
+            bytes,
+            sums,
+            scales,
+            bias,
+        } = parts;
+        let fits = inputs <= MOST_INPUTS
+            && bytes.len() == outputs * groups * 4
+            && [sums.len(), scales.len(), bias.len()] == [outputs; 3];
+        fits.then_some(Self {
+            bytes,
+            groups,
+            scales,
+            sums,
+            bias,
+        })
+    }
+
+    /// Its parts, as [`Matrix::of`] wants them.
+    pub fn parts(&self) -> MatrixParts<&SignedBytes, &[i32], &[f32]> {
+        MatrixParts {
+            bytes: &self.bytes,
+            sums: &self.sums,
+            scales: &self.scales,
+            bias: &self.bias,
+        }
+    }
+
+    /// The lengths of the parts of a layer: bytes, and outputs.
+    pub fn lengths(inputs: usize, outputs: usize) -> (usize, usize) {
+        let outputs = outputs.next_multiple_of(PANEL);
+        (outputs * inputs.next_multiple_of(FILLED_INPUTS), outputs)
+    }
+
     /// Sets an output's weights, rounded to steps of 1/127 of the largest, and its bias.
+    ///
+    /// # Panics
+    /// If the weights are those of a file.
     pub fn set(&mut self, output: usize, weights: impl Iterator<Item = f32> + Clone, bias: f32) {
         let largest = weights
             .clone()
@@ -124,11 +173,15 @@ impl Matrix {
             1.0
         };
         let base = output / PANEL * self.groups * PANEL * 4 + output % PANEL * 4;
+        let bytes = self
+            .bytes
+            .own()
+            .expect("weights are set where they are made");
         let mut sum = 0;
         for (input, weight) in weights.enumerate() {
             // At most 127 either way, by the choice of the scale.
             let weight = (weight / scale).round_ties_even() as i8;
-            self.bytes[base + input / 4 * PANEL * 4 + input % 4] = weight;
+            bytes[base + input / 4 * PANEL * 4 + input % 4] = weight;
             sum += i32::from(weight);
         }
         self.scales[output] = scale;
@@ -142,8 +195,17 @@ impl Matrix {
     }
 }
 
+/// What a [`Matrix`] is made of, as it is kept in files.
+#[derive(Debug)]
+pub struct MatrixParts<Bytes, Sums, Floats> {
+    pub bytes: Bytes,
+    pub sums: Sums,
+    pub scales: Floats,
+    pub bias: Floats,
+}
+
 /// What follows a linear layer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Activation {
     None,
     Gelu,

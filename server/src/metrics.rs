@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use metrics::{
-    Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -46,6 +46,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     describe();
     gauge!("llm_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    // A counter that appears with its first event has not increased for who asks later: it begins at nothing.
+    counter!("llm_rejected_total", "reason" => QUEUE_FULL).increment(0);
     Ok(handle)
 }
 
@@ -123,6 +125,14 @@ fn describe() {
         "llm_requests_waiting",
         "Jobs that wait for a slot of their model"
     );
+    describe_gauge!(
+        "llm_requests_waiting_for_room",
+        "Requests that wait for a model to find room or to be loaded otherwise"
+    );
+    describe_gauge!(
+        "llm_slots",
+        "Jobs of a loaded model that can advance together"
+    );
     describe_histogram!("llm_batch_size", "Jobs in one engine call");
     describe_histogram!("llm_batch_tokens", "Tokens in one engine call");
     describe_histogram!("llm_step_seconds", seconds, "Time of one engine call");
@@ -163,6 +173,11 @@ fn describe() {
         "Memory of a model's worker with shared pages divided (PSS)"
     );
     describe_gauge!(
+        "llm_memory_available_bytes",
+        bytes,
+        "Memory that machine and control groups have left for models"
+    );
+    describe_gauge!(
         "llm_memory_ratio",
         "Peak resident memory of server and workers by the size of the loaded models' files"
     );
@@ -185,6 +200,15 @@ fn describe() {
         "process_open_fds",
         "Open file descriptors of the server process"
     );
+    describe_gauge!(
+        "process_max_fds",
+        "File descriptors that the server process may open"
+    );
+    describe_gauge!(
+        "process_start_time_seconds",
+        seconds,
+        "When the server process started, in seconds since 1970"
+    );
     describe_gauge!("process_threads", "Threads of the server process");
     describe_counter!(
         "process_cpu_seconds_total",
@@ -203,9 +227,12 @@ pub fn http_request(method: &str, route: &str, status: u16, duration: Duration) 
     .record(duration);
 }
 
-/// Records that a request was refused because of load.
-pub fn rejected(reason: &'static str) {
-    counter!("llm_rejected_total", "reason" => reason).increment(1);
+/// The reason of a refusal because too many wait already.
+const QUEUE_FULL: &str = "queue_full";
+
+/// Records that a request was refused because too many wait already.
+pub fn rejected() {
+    counter!("llm_rejected_total", "reason" => QUEUE_FULL).increment(1);
 }
 
 /// Records that a worker process was lost.
@@ -216,6 +243,9 @@ pub fn worker_lost(model: &str) {
 /// Records a model that became ready.
 pub fn model_loaded(model: &str, duration: Duration) {
     histogram!("llm_model_load_seconds", "model" => model.to_owned()).record(duration);
+    // What has not happened yet is seen to happen only if it was none before.
+    counter!("llm_workers_lost_total", "model" => model.to_owned()).increment(0);
+    counter!("llm_truncated_prompts_total", "model" => model.to_owned()).increment(0);
 }
 
 /// How an inference request ended.
@@ -260,6 +290,8 @@ impl Request {
     /// A request that arrived now. `operation` is one of `generate`, `chat`, `embed`, `classify`, `rerank`, `tokenize`.
     #[must_use]
     pub fn start(model: &str, operation: &'static str) -> Self {
+        // The first failure must be an increase.
+        requests(model, operation, Outcome::Failed).increment(0);
         Self {
             model: model.to_owned(),
             operation,
@@ -358,12 +390,16 @@ impl Request {
 impl Drop for Request {
     fn drop(&mut self) {
         self.histogram("llm_request_duration_seconds", self.elapsed());
-        counter!(
-            "llm_requests_total",
-            "model" => self.model.clone(), "operation" => self.operation, "status" => self.outcome.label()
-        )
-        .increment(1);
+        requests(&self.model, self.operation, self.outcome).increment(1);
     }
+}
+
+/// Requests that ended so.
+fn requests(model: &str, operation: &'static str, outcome: Outcome) -> Counter {
+    counter!(
+        "llm_requests_total",
+        "model" => model.to_owned(), "operation" => operation, "status" => outcome.label()
+    )
 }
 
 /// What one worker's steps are recorded with; looked up once, since steps are frequent.
@@ -424,7 +460,7 @@ pub struct Memory {
 }
 
 /// A loaded model at the moment of a scrape.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LoadedModel<'a> {
     /// Its name.
     pub model: &'a str,
@@ -432,6 +468,8 @@ pub struct LoadedModel<'a> {
     pub bytes: u64,
     /// Memory of its worker.
     pub memory: Memory,
+    /// Jobs that can advance together.
+    pub slots: u32,
 }
 
 /// The server process at the moment of a scrape.
@@ -441,26 +479,46 @@ pub struct Process {
     pub memory: Memory,
     /// Open file descriptors.
     pub open_fds: u64,
+    /// File descriptors that it may open.
+    pub max_fds: u64,
+    /// When it started, in seconds since 1970.
+    pub started: f64,
     /// Threads.
     pub threads: u64,
     /// Processor time in seconds since its start.
     pub cpu_seconds: u64,
 }
 
+/// What is common to all models at the moment of a scrape.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Room {
+    /// Bytes of memory that are left for models.
+    pub available: u64,
+    /// Requests that wait for a model to find room.
+    pub waiting: usize,
+}
+
 /// Records what is only known at a scrape. `unloaded` are the models that were reported loaded before and are no more.
-pub fn scrape(process: &Process, loaded: &[LoadedModel<'_>], unloaded: &[String]) {
+pub fn scrape(process: &Process, room: &Room, loaded: &[LoadedModel<'_>], unloaded: &[String]) {
     gauge!("process_resident_memory_bytes").set(as_f64(process.memory.resident));
     gauge!("process_peak_resident_memory_bytes").set(as_f64(process.memory.peak));
     gauge!("process_proportional_memory_bytes").set(as_f64(process.memory.proportional));
     gauge!("process_open_fds").set(as_f64(process.open_fds));
+    gauge!("process_max_fds").set(as_f64(process.max_fds));
+    gauge!("process_start_time_seconds").set(process.started);
     gauge!("process_threads").set(as_f64(process.threads));
     counter!("process_cpu_seconds_total").absolute(process.cpu_seconds);
+    gauge!("llm_memory_available_bytes").set(as_f64(room.available));
+    gauge!("llm_requests_waiting_for_room").set(as_f64(room.waiting as u64));
     gauge!("llm_models_loaded").set(as_f64(loaded.len() as u64));
     for model in loaded {
-        model_memory(model.model, model.bytes, &model.memory);
+        loaded_model(model);
     }
     for model in unloaded {
-        model_memory(model, 0, &Memory::default());
+        loaded_model(&LoadedModel {
+            model,
+            ..LoadedModel::default()
+        });
     }
     let bytes: u64 = loaded.iter().map(|model| model.bytes).sum();
     let peak = process.memory.peak + loaded.iter().map(|model| model.memory.peak).sum::<u64>();
@@ -471,11 +529,13 @@ pub fn scrape(process: &Process, loaded: &[LoadedModel<'_>], unloaded: &[String]
     });
 }
 
-fn model_memory(model: &str, bytes: u64, memory: &Memory) {
+fn loaded_model(loaded: &LoadedModel<'_>) {
+    let memory = &loaded.memory;
     let set = |name: &'static str, value: u64| {
-        gauge!(name, "model" => model.to_owned()).set(as_f64(value))
+        gauge!(name, "model" => loaded.model.to_owned()).set(as_f64(value))
     };
-    set("llm_model_size_bytes", bytes);
+    set("llm_slots", loaded.slots.into());
+    set("llm_model_size_bytes", loaded.bytes);
     set("llm_worker_resident_memory_bytes", memory.resident);
     set("llm_worker_peak_resident_memory_bytes", memory.peak);
     set("llm_worker_anonymous_memory_bytes", memory.anonymous);

@@ -137,7 +137,7 @@ impl Error {
             tracing::warn!(error = ?self, "request failed");
         }
         if let Self::Inference(inference::Error::Busy) = self {
-            metrics::rejected("queue_full");
+            metrics::rejected();
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use procfs::process::Process;
+use procfs::process::{Limit, LimitValue, Process, Stat};
 
 use super::residents::Residents;
+use super::room;
 use crate::metrics::{self, LoadedModel, Memory};
 
 /// Resident memory of a process in bytes; 0 if it is gone.
@@ -20,20 +21,25 @@ pub fn record(residents: &Residents) {
     let processes: Vec<_> = residents
         .processes()
         .into_iter()
-        .filter_map(|(name, bytes, pid)| {
-            let process = Process::new(i32::try_from(pid).ok()?).ok()?;
-            Some((name.to_string(), bytes, memory(&process)))
+        .filter_map(|running| {
+            let process = Process::new(i32::try_from(running.process_id).ok()?).ok()?;
+            Some((running, memory(&process)))
         })
+        .collect();
+    let names: Vec<String> = processes
+        .iter()
+        .map(|(running, _)| running.name.to_string())
         .collect();
     let loaded: Vec<_> = processes
         .iter()
-        .map(|(model, bytes, memory)| LoadedModel {
+        .zip(&names)
+        .map(|((running, memory), model)| LoadedModel {
             model,
-            bytes: *bytes,
+            bytes: running.bytes,
             memory: *memory,
+            slots: running.slots,
         })
         .collect();
-    let names: Vec<String> = processes.iter().map(|(model, ..)| model.clone()).collect();
     let unloaded = {
         // What the last scrape reported and is no longer there must be reported as zero once more.
         let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,10 +48,14 @@ pub fn record(residents: &Residents) {
             .filter(|model| !names.contains(model))
             .cloned()
             .collect::<Vec<_>>();
-        *reported = names;
+        reported.clone_from(&names);
         gone
     };
-    metrics::scrape(&server(), &loaded, &unloaded);
+    let room = metrics::Room {
+        available: room::available(),
+        waiting: residents.waiting(),
+    };
+    metrics::scrape(&server(), &room, &loaded, &unloaded);
 }
 
 static REPORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -58,6 +68,10 @@ fn server() -> metrics::Process {
     metrics::Process {
         memory: memory(&process),
         open_fds: process.fd_count().unwrap_or(0) as u64,
+        max_fds: process
+            .limits()
+            .map_or(0, |limits| soft_limit(limits.max_open_files)),
+        started: stat.as_ref().map_or(0.0, started),
         threads: stat
             .as_ref()
             .map_or(0, |stat| stat.num_threads.unsigned_abs()),
@@ -65,6 +79,25 @@ fn server() -> metrics::Process {
             (stat.utime + stat.stime) / procfs::ticks_per_second()
         }),
     }
+}
+
+/// The limit that the kernel holds a process to; the largest number there is where there is none.
+fn soft_limit(limit: Limit) -> u64 {
+    match limit.soft_limit {
+        LimitValue::Value(limit) => limit,
+        LimitValue::Unlimited => u64::MAX,
+    }
+}
+
+/// When a process started, in seconds since 1970: the kernel counts from the machine's start.
+fn started(stat: &Stat) -> f64 {
+    let booted = procfs::boot_time_secs().unwrap_or(0);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "ticks and seconds are exact far beyond a machine's life"
+    )]
+    let seconds = booted as f64 + stat.starttime as f64 / procfs::ticks_per_second() as f64;
+    seconds
 }
 
 fn memory(process: &Process) -> Memory {

@@ -139,8 +139,8 @@ impl Models {
     pub fn process_of(&self, name: &Name) -> Option<u32> {
         let loaded = self.shared.residents.processes().into_iter();
         loaded
-            .filter(|(loaded, ..)| loaded == name)
-            .map(|(.., process)| process)
+            .filter(|running| running.name == *name)
+            .map(|running| running.process_id)
             .next()
     }
 

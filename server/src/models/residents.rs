@@ -43,6 +43,19 @@ pub struct Bounds {
     pub patience: Duration,
 }
 
+/// A loaded model and its worker.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its name.
+    pub name: Name,
+    /// Size of its files.
+    pub bytes: u64,
+    /// Its worker.
+    pub process_id: u32,
+    /// Jobs that can advance together.
+    pub slots: u32,
+}
+
 #[derive(Debug)]
 struct Resident {
     /// Tells this entry from a later one of the same model.
@@ -139,14 +152,15 @@ impl Residents {
             .collect()
     }
 
-    /// Name, size of files in bytes and process of every loaded model.
-    pub fn processes(&self) -> Vec<(Name, u64, u32)> {
+    /// Every loaded model.
+    pub fn processes(&self) -> Vec<Running> {
         let describe = |resident: &Resident| match &resident.state {
-            State::Ready(worker) if !worker.is_lost() => Some((
-                resident.name.clone(),
-                resident.model.size,
-                worker.process_id(),
-            )),
+            State::Ready(worker) if !worker.is_lost() => Some(Running {
+                name: resident.name.clone(),
+                bytes: resident.model.size,
+                process_id: worker.process_id(),
+                slots: worker.facts().slots,
+            }),
             _ => None,
         };
         self.table().values().filter_map(describe).collect()

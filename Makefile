@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check client-limit clean loadgen-proof
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check client-limit clean loadgen-proof observe dashboards-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -73,6 +73,18 @@ page-check:             ## Open pages of `loadgen --html` in a headless Chromium
 	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium
 	npm --prefix loadgen/tests/page ci --silent
 	node loadgen/tests/page/check.mjs $(abspath $(PAGES))
+
+observe: build          ## A real Prometheus on real traffic: does every panel, rule and alert have something to show? (KEEP=1 to look at it)
+	@command -v prometheus >/dev/null || apt-get install --yes --no-install-recommends prometheus
+	python3 dashboards/observe.py target/release/chaski target/release/loadgen $(if $(KEEP),--keep)
+
+DASHBOARD_LINTER ?= go run github.com/grafana/dashboard-linter@4d0844b
+
+dashboards-check:       ## Compare the dashboards with Grafana's own types and its linter's rules
+	python3 dashboards/generate.py --check
+	npm --prefix dashboards/schema ci --silent
+	node dashboards/schema/check.mjs
+	for file in dashboards/grafana/dashboards/*.json; do $(DASHBOARD_LINTER) lint --strict $$file || exit 1; done
 
 MOCK_PORT ?= 20600
 

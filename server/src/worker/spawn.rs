@@ -82,6 +82,8 @@ fn spawn_here(pages: Pages) -> io::Result<Spawned> {
     // descriptor of the server is closed on exec. Of the environment nothing is inherited.
     let mut command = Command::new(executable()?);
     command.arg("worker").env_clear();
+    // Or a failed assertion in llama.cpp has a debugger attached, for seconds, before the worker is seen to have died.
+    command.env("GGML_NO_BACKTRACE", "1");
     if pages == Pages::Huge {
         command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
     }

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check client-limit clean loadgen-proof observe dashboards-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check client-limit clean loadgen-proof observe dashboards-check replicas-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -76,7 +76,11 @@ page-check:             ## Open pages of `loadgen --html` in a headless Chromium
 
 observe: build          ## A real Prometheus on real traffic: does every panel, rule and alert have something to show? (KEEP=1 to look at it)
 	@command -v prometheus >/dev/null || apt-get install --yes --no-install-recommends prometheus
-	python3 dashboards/observe.py target/release/chaski target/release/loadgen $(if $(KEEP),--keep)
+	python3 deploy/checks/observe.py target/release/chaski target/release/loadgen $(if $(KEEP),--keep)
+
+replicas-check: build   ## HAProxy before three replicas: affinity, one killed under load, a rolling restart
+	@command -v haproxy >/dev/null || apt-get install --yes --no-install-recommends haproxy
+	python3 deploy/checks/replicas.py target/release/chaski
 
 DASHBOARD_LINTER ?= go run github.com/grafana/dashboard-linter@4d0844b
 

@@ -1,6 +1,6 @@
 """Starts a real Prometheus beside a real server, sends real traffic, and asks every query that a person or an alert asks.
 
-    python3 dashboards/observe.py target/release/chaski target/release/loadgen
+    python3 deploy/checks/observe.py target/release/chaski target/release/loadgen
 
 Fails when a panel's query returns nothing, when a variable has no values, when a recording rule or the data of an alert is
 missing, when an alert has no test, when promtool finds fault with configuration, rules, alerts' tests or the metrics page, or
@@ -25,8 +25,8 @@ from expressions import observed, unconditional
 from programs import Failed, free_port, start, until_ready
 from traffic import Traffic
 
-HERE = Path(__file__).parent
-RULES = HERE / "prometheus"
+DASHBOARDS = Path(__file__).parents[2] / "dashboards"
+RULES = DASHBOARDS / "prometheus"
 # How long a query may go on returning nothing while traffic flows: a rate needs two scrapes, a recording rule an evaluation.
 PATIENCE_SECONDS = 90.0
 
@@ -95,7 +95,7 @@ def configuration(folder: Path, chaski: str, figures: str) -> Path:
 
 def panels() -> Iterator[Query]:
     """The queries of all panels."""
-    for file in sorted((HERE / "grafana" / "dashboards").glob("*.json")):
+    for file in sorted((DASHBOARDS / "grafana" / "dashboards").glob("*.json")):
         for panel in json.loads(file.read_text())["panels"]:
             for target in panel.get("targets", []):
                 yield Query(f"{file.stem}: {panel['title']}", observed(target["expr"]))
@@ -103,7 +103,7 @@ def panels() -> Iterator[Query]:
 
 def variables() -> Iterator[tuple[str, str, str]]:
     """The choices of all dashboards: whose, of which label, of which series."""
-    for file in sorted((HERE / "grafana" / "dashboards").glob("*.json")):
+    for file in sorted((DASHBOARDS / "grafana" / "dashboards").glob("*.json")):
         for variable in json.loads(file.read_text())["templating"]["list"]:
             if variable["type"] == "query":
                 inner = variable["query"]["query"].removeprefix("label_values(").removesuffix(")")
@@ -146,7 +146,7 @@ def observe(stack: ExitStack, chaski: Path, loadgen: Path, keep: bool) -> list[s
     reports = folder / "reports"
     figures = f"127.0.0.1:{free_port()}"
     log = folder / "figures.log"
-    exporter = start(stack, log, [sys.executable, str(HERE / "loadgen_exporter.py"), str(reports), "--listen", figures])
+    exporter = start(stack, log, [sys.executable, str(DASHBOARDS / "loadgen_exporter.py"), str(reports), "--listen", figures])
     until_ready(f"http://{figures}/metrics", exporter, log)
 
     file = configuration(folder, traffic.address, figures)
@@ -196,7 +196,7 @@ def main() -> int:
     parser.add_argument("loadgen", type=Path)
     parser.add_argument("--keep", action="store_true", help="leave everything running, to look at")
     options = parser.parse_args()
-    if subprocess.run([sys.executable, str(HERE / "generate.py"), "--check"], check=False).returncode != 0:
+    if subprocess.run([sys.executable, str(DASHBOARDS / "generate.py"), "--check"], check=False).returncode != 0:
         return 1
     with ExitStack() as stack:
         try:

@@ -662,7 +662,9 @@ fn no_encoder_is_made_of_what_takes_no_text_or_is_broken() {
     let graph = onnx::text_model();
     let mut request = from_files(&store, "broken", &sentence_files(&graph));
     request.encoder = EncoderWish::Wanted;
-    request.files.retain(|file, _| file.as_str() != "tokenizer.json");
+    request
+        .files
+        .retain(|file, _| file.as_str() != "tokenizer.json");
     let error = store.next_step(&request).unwrap_err().to_string();
     assert!(error.contains("needs tokenizer.json"), "{error}");
     let gguf = CreateModel {

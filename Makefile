@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check client-limit clean loadgen-proof observe dashboards-check replicas-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -89,6 +89,11 @@ dashboards-check:       ## Compare the dashboards with Grafana's own types and i
 	npm --prefix dashboards/schema ci --silent
 	node dashboards/schema/check.mjs
 	for file in dashboards/grafana/dashboards/*.json; do $(DASHBOARD_LINTER) lint --strict $$file || exit 1; done
+
+ui-check: build         ## Use the pages at /ui in a headless Chromium (SHOTS=folder takes pictures)
+	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium
+	npm --prefix server/tests/ui ci --silent
+	node server/tests/ui/check.mjs $(if $(SHOTS),--shots $(abspath $(SHOTS))) target/release/chaski
 
 MOCK_PORT ?= 20600
 

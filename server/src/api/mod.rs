@@ -1,7 +1,7 @@
 //! HTTP and JSON live only here.
 //!
 //! Each family of clients has its folder: [`ollama`] for Ollama's own API, [`openai`] and [`anthropic`] for the two that it
-//! answers besides, and [`native`] for what Ollama lacks. Inside,
+//! answers besides, [`native`] for what Ollama lacks, and [`ui`] for people with a browser. Inside,
 //! an endpoint is one file that turns its JSON into a typed job and renders the job's typed events. What they share is
 //! beside this file. Nothing here knows an engine library, a worker's frames or the layout of the store.
 
@@ -45,6 +45,7 @@ mod sse;
 mod testing;
 mod time;
 mod tool_choice;
+mod ui;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -148,6 +149,7 @@ pub fn router(app: Arc<App>, address: SocketAddr) -> Router {
         .merge(openai::routes())
         .merge(anthropic::routes())
         .merge(native::routes())
+        .merge(ui::routes())
         .into_router()
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "404 page not found") })
         .method_not_allowed_fallback(|| async {

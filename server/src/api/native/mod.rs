@@ -13,10 +13,13 @@ use super::error::ErrorBody;
 use super::openapi::{About, Routes, TEXT};
 use super::{large_bodies, openai};
 
+/// The tag of these routes.
+pub const NATIVE: &str = "native";
+
 /// The routes of this folder.
 pub fn routes() -> Routes {
     let text = |summary| About::new(summary).gives_content(TEXT);
-    Routes::of::<ErrorBody>("native")
+    Routes::of::<ErrorBody>(NATIVE)
         .post("/classify", classify::classify, classify::about())
         .post(
             "/api/tokenize",

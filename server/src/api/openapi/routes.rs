@@ -76,6 +76,13 @@ impl Routes {
         self.route(path, "head", head(handler), about)
     }
 
+    /// A page for people: it is not in the document.
+    #[must_use]
+    pub fn page<H: Handler<T, Arc<App>>, T: 'static>(mut self, path: &str, handler: H) -> Self {
+        self.router = self.router.route(path, get(handler));
+        self
+    }
+
     /// The same, with a bound for the bodies of the routes so far.
     #[must_use]
     pub fn bounded(mut self, bodies: DefaultBodyLimit) -> Self {

@@ -17,6 +17,9 @@ use crate::store::StoreError;
 /// What a client is told to wait before it asks a busy server again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
+/// Longest text of an error.
+const MAX_TEXT_BYTES: usize = 1_024;
+
 /// Ollama's words for a prompt that is longer than the context.
 const PROMPT_TOO_LONG: &str = "the prompt is longer than the context length currently available to the model; \
     shorten the prompt, adjust the context length in settings, or use a model with a longer context length";
@@ -101,16 +104,14 @@ impl Error {
     /// The body, as a whole reply or as the last line of a stream.
     #[must_use]
     pub fn body(&self) -> ErrorBody {
-        ErrorBody {
-            error: self.to_string(),
-        }
+        ErrorBody { error: self.text() }
     }
 
     /// The same for the dialects that shape it otherwise.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         Refusal {
-            text: self.to_string(),
+            text: self.text(),
             code: match self {
                 Self::Inference(inference::Error::PromptTooLong { .. }) => {
                     Some("context_length_exceeded")
@@ -119,6 +120,16 @@ impl Error {
                 _ => None,
             },
         }
+    }
+
+    /// What the caller is told. Errors repeat what they are about, and that may be as long as a body.
+    fn text(&self) -> String {
+        let mut text = self.to_string();
+        if text.len() > MAX_TEXT_BYTES {
+            text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+            text.push('…');
+        }
+        text
     }
 
     /// How the metrics count a request that ends with this.
@@ -154,6 +165,7 @@ impl From<MakingError> for Error {
             MakingError::Store(StoreError::Unsupported(text)) => Self::NotImplemented(text),
             MakingError::Store(other) => Self::Store(other),
             MakingError::Convert(Convert::Refused(text)) => Self::BadRequest(text),
+            MakingError::Convert(Convert::NoSpace) => Self::Store(StoreError::NoSpace),
             MakingError::Convert(error) => Self::Failed(error.to_string()),
             MakingError::Busy => Self::Busy,
         }
@@ -186,8 +198,8 @@ fn store_status(error: &StoreError) -> StatusCode {
         StoreError::BrokenModel(_)
         | StoreError::Unsupported(_)
         | StoreError::NotQuantizable
-        | StoreError::NoSpace
         | StoreError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        StoreError::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
 
@@ -196,6 +208,8 @@ fn registry_status(error: &registry::Error) -> StatusCode {
     match error {
         registry::Error::InvalidName => StatusCode::BAD_REQUEST,
         registry::Error::Busy | registry::Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        registry::Error::Store(StoreError::NoSpace) => StatusCode::INSUFFICIENT_STORAGE,
+        registry::Error::Shared(error) => registry_status(error),
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -232,5 +246,40 @@ fn inference_text(error: &inference::Error) -> String {
     match error {
         inference::Error::PromptTooLong { .. } => PROMPT_TOO_LONG.into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert;
+
+    #[test]
+    fn an_error_says_no_more_than_anyone_reads() {
+        let long = Error::BadRequest(format!("invalid format: {}", "é".repeat(100_000)));
+        let text = long.body().error;
+        assert!(text.starts_with("invalid format: é") && text.ends_with("é…"));
+        assert!(text.len() <= MAX_TEXT_BYTES + '…'.len_utf8());
+        assert_eq!(long.refusal().text, text);
+        let short = Error::NotFound("model 'x' not found".into());
+        assert_eq!(short.body().error, "model 'x' not found");
+    }
+
+    #[test]
+    fn a_full_disk_has_a_status_of_its_own_whoever_meets_it() {
+        let errors = [
+            Error::from(StoreError::NoSpace),
+            Error::from(registry::Error::Store(StoreError::NoSpace)),
+            Error::from(MakingError::Store(StoreError::NoSpace)),
+            Error::from(MakingError::Convert(convert::Error::NoSpace)),
+        ];
+        for error in errors {
+            assert_eq!(
+                error.status(),
+                StatusCode::INSUFFICIENT_STORAGE,
+                "{error:?}"
+            );
+            assert_eq!(error.to_string(), StoreError::NoSpace.to_string());
+        }
     }
 }

@@ -9,6 +9,7 @@ mod config;
 mod family;
 mod folder;
 pub mod gguf;
+pub mod made;
 mod merge;
 mod model;
 mod names;

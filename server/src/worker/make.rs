@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::frame::{self, AsyncReader, FromWorker, ToWorker};
 use super::spawn::{self, Pages};
 use super::supervise::Process;
-use crate::convert::{self, Done, Error};
+use crate::convert::{self, Done, Error, made};
 use crate::engine::gguf::Quantize;
 use crate::engine::onnx::Storing;
 
@@ -101,6 +101,6 @@ impl Order {
             Work::Convert(task) => convert::run(task, &self.output, told)?,
             Work::Store(storing) => return storing.run(&self.output).map(Some),
         }
-        Ok(None)
+        made::check(&self.output).map(|()| None)
     }
 }

@@ -316,7 +316,7 @@ impl Narrator for Narrated {
     }
 
     fn failure(&mut self, error: &Error) -> Vec<Sent> {
-        let error = ErrorRecord::new(error.status(), error.to_string());
+        let error = ErrorRecord::new(error.status(), error.refusal().text);
         vec![Event::Error { error }.sent()]
     }
 

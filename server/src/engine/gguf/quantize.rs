@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{ffi, load, processors};
-use crate::convert::{Done, Error};
+use crate::convert::{Done, Error, made};
 
 /// What to quantise, and to what.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -43,7 +43,7 @@ impl Quantize {
     /// Writes the quantised model to `output`.
     ///
     /// # Errors
-    /// [`Error::Refused`] with llama.cpp's reason.
+    /// [`Error::Refused`] with llama.cpp's reason, or what the disk says.
     pub fn run(&self, output: &Path, told: &mut (dyn FnMut(Done) + Send)) -> Result<(), Error> {
         let backend = load::backend();
         let input = in_c(&self.model)?;
@@ -80,8 +80,20 @@ impl Quantize {
             let reason = complaint
                 .split_once("failed to quantize: ")
                 .map_or(complaint.as_str(), |(_, reason)| reason);
-            Err(Error::Refused(format!("failed to quantize: {reason}")))
+            Err(failure(reason, output))
         }
+    }
+}
+
+/// What C++ says when a stream cannot be written, whatever the system said.
+const WRITE_FAILED: &str = "iostream";
+
+/// Whose fault it is: the model's or the disk's.
+fn failure(reason: &str, output: &Path) -> Error {
+    if reason.contains(WRITE_FAILED) {
+        made::disk_failure(output)
+    } else {
+        Error::Refused(format!("failed to quantize: {reason}"))
     }
 }
 
@@ -101,7 +113,21 @@ fn in_c(path: &Path) -> Result<CString, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::progress;
+    use std::path::Path;
+
+    use super::{failure, progress};
+    use crate::convert::Error;
+
+    #[test]
+    fn a_full_disk_is_not_the_models_fault() {
+        let stream = "basic_ios::clear: iostream error";
+        let full = Path::new("/dev/full");
+        assert_eq!(failure(stream, full), Error::NoSpace);
+        assert!(matches!(
+            failure("tensor 'x' is missing", full),
+            Error::Refused(_)
+        ));
+    }
 
     #[test]
     fn progress_is_read_from_what_llama_cpp_prints() {

@@ -36,7 +36,7 @@ impl IntoResponse for TeiError {
         self.0.log();
         let (status, kind) = kind(&self.0);
         let record = ErrorRecord {
-            error: self.0.to_string(),
+            error: self.0.refusal().text,
             error_type: kind,
         };
         let mut response = reply::json(status, &record);

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -68,6 +68,12 @@ fuzz:                   ## Send what an OpenAPI document allows, and what it doe
 	cd server/tests && SCHEMATHESIS_HOOKS=openapi.hooks $(CURDIR)/.tools/fuzz/bin/schemathesis run $(abspath $(SPEC)) --url $(URL) \
 	  --checks not_a_server_error,response_schema_conformance,content_type_conformance,every_line_is_an_object \
 	  --exclude-path-regex 'pull|push|transcriptions' --phases examples,coverage,fuzzing --continue-on-failure
+
+BUDGET ?= 0
+SEED ?= 1
+
+torture: build          ## Attack a server in every way of docs/RELIABILITY.md (BUDGET=seconds, 0 until all is tried; SEED=..., ONLY="kills ...")
+	python3 server/tests/torture target/release/chaski --loadgen target/release/loadgen --budget $(BUDGET) --seed $(SEED) $(ONLY:%=--only %)
 
 page-check:             ## Open pages of `loadgen --html` in a headless Chromium and fail on what a reader would meet (PAGES="a.html b.html")
 	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium

@@ -28,6 +28,7 @@ mod ranking;
 mod recital;
 mod recovery;
 mod registry;
+mod reliability;
 mod room;
 mod scrape;
 mod seeing;

@@ -25,8 +25,8 @@ pub struct Cli {
 /// The options of a measurement, as typed.
 #[derive(Debug, clap::Args)]
 pub struct Measure {
-    /// Server to measure: `ours`, `ollama`, or NAME=URL[,api=ollama|openai|tei][,model=NAME][,pid=N]; the last one named is
-    /// the baseline of the ratios
+    /// Server to measure: `ours`, `ollama`, or NAME=URL[,api=ollama|openai|tei][,model=NAME][,pid=N|,cgroup=PATH|,spawn=COMMAND];
+    /// the last one named is the baseline of the ratios
     #[arg(long = "target", value_name = "NAME[=URL]")]
     pub targets: Vec<String>,
 
@@ -133,6 +133,10 @@ pub struct Measure {
     /// Neither compare the targets before the measurement nor audit them after it
     #[arg(long)]
     pub no_checks: bool,
+
+    /// Leave the targets' models in memory: no figures of memory before loading and after unloading, and no cold starts
+    #[arg(long)]
+    pub keep_loaded: bool,
 
     /// Which forms of the report are written besides the table.
     #[command(flatten)]

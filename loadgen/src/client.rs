@@ -19,8 +19,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Speaks to one target over kept-alive HTTP/1.1 connections. Cheap to clone; clones share the connections.
 ///
-/// Proxies, retries, redirects and compression are off: each would put time or work of its own between the clock and
-/// the server.
+/// Proxies, redirects and compression are off: each would put time or work of its own between the clock and the server. So
+/// are hidden retries. A kept connection that turns out to be closed is another matter: llama-server closes some after a
+/// streamed reply without saying so, every HTTP client opens another then, and [`Exchange::resent`] tells.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -53,6 +54,9 @@ pub struct Exchange {
     pub ended: Instant,
     /// Why the reply is not whole, if it is not.
     pub failure: Option<TransportFailure>,
+    /// Whether it was sent twice, because the first connection ended before the reply began. The times are from the first
+    /// sending to the second reply.
+    pub resent: bool,
 }
 
 /// The connection let the request down.
@@ -102,15 +106,27 @@ impl Client {
         })
     }
 
-    /// Sends `request` and reads the reply to its end.
+    /// Sends `request` and reads the reply to its end. When the connection ends before the reply begins, it is sent once more.
     pub async fn post(&self, request: &Request) -> Exchange {
+        let _counted = InFlight::new(&self.in_flight);
+        let first = self.post_once(request).await;
+        if !first.found_the_connection_closed() {
+            return first;
+        }
+        Exchange {
+            started: first.started,
+            resent: true,
+            ..self.post_once(request).await
+        }
+    }
+
+    async fn post_once(&self, request: &Request) -> Exchange {
         let mut to_send = reqwest::Request::new(Method::POST, self.url(request.path));
         to_send.headers_mut().insert(
             header::CONTENT_TYPE,
             header::HeaderValue::from_static("application/json"),
         );
         *to_send.body_mut() = Some(request.body.clone().into());
-        let _counted = InFlight::new(&self.in_flight);
         self.exchange(to_send).await
     }
 
@@ -147,6 +163,7 @@ impl Client {
             reads: Vec::new(),
             ended: Instant::now(),
             failure: None,
+            resent: false,
         };
         let result = read(self.http.execute(to_send), &mut exchange).await;
         exchange.ended = Instant::now();
@@ -178,6 +195,11 @@ impl Drop for InFlight<'_> {
 }
 
 impl Exchange {
+    /// Whether nothing came back before the connection ended.
+    fn found_the_connection_closed(&self) -> bool {
+        self.head.is_none() && matches!(self.failure, Some(TransportFailure::Broken(_)))
+    }
+
     /// The whole body.
     pub fn body(&self) -> Vec<u8> {
         self.reads
@@ -218,4 +240,75 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    async fn answer(connection: &mut TcpStream, body: &str) {
+        let mut request = [0; 4096];
+        assert!(connection.read(&mut request).await.unwrap() > 0);
+        let reply = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        connection.write_all(reply.as_bytes()).await.unwrap();
+    }
+
+    fn request() -> Request {
+        Request {
+            path: "/",
+            body: Bytes::from_static(b"{}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_was_closed_is_replaced_and_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            answer(&mut connection, "one").await;
+            // Closed only when the next request is on its way: no client can know before.
+            let mut request = [0; 4096];
+            assert!(connection.read(&mut request).await.unwrap() > 0);
+            drop(connection);
+            let (mut connection, _) = listener.accept().await.unwrap();
+            answer(&mut connection, "two").await;
+        });
+        let client = Client::new(url.parse().unwrap(), Duration::from_secs(10)).unwrap();
+        let first = client.post(&request()).await;
+        assert_eq!((first.body(), first.resent), (b"one".to_vec(), false));
+        let second = client.post(&request()).await;
+        assert_eq!((second.body(), second.resent), (b"two".to_vec(), true));
+        assert!(second.failure.is_none() && second.started <= second.ended);
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_up_every_time_fails() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                assert!(connection.read(&mut request).await.unwrap() > 0);
+            }
+        });
+        let client = Client::new(url.parse().unwrap(), Duration::from_secs(10)).unwrap();
+        let exchange = client.post(&request()).await;
+        assert!(matches!(
+            exchange.failure,
+            Some(TransportFailure::Broken(_))
+        ));
+        assert!(exchange.resent);
+        server.await.unwrap();
+    }
 }

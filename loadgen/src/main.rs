@@ -11,7 +11,6 @@ mod client;
 mod commands;
 mod exit;
 mod host;
-#[allow(dead_code, reason = "of the phases, a run marks only the load so far")]
 mod memory;
 mod mock;
 mod plan;

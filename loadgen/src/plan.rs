@@ -14,7 +14,7 @@ use crate::{
     workload::{Group, Lengths, Load, LoadPoint, Workload, named},
 };
 
-pub use targets::{Api, TargetPlan};
+pub use targets::{Api, Processes, TargetPlan};
 
 /// The workloads that are measured when none is named.
 const DEFAULT_WORKLOADS: [&str; 3] = ["generate", "embed", "classify"];
@@ -48,6 +48,8 @@ pub struct Plan {
     pub on_inconclusive: Exit,
     /// Whether targets are compared before and audited after the measurement.
     pub checks: bool,
+    /// Whether models are left in memory, so that memory before loading and after unloading is not seen.
+    pub keep_loaded: bool,
 }
 
 /// A command line that makes no sense; one line that says what to type instead.
@@ -87,6 +89,7 @@ impl TryFrom<Measure> for Plan {
             asserts: asserts(&args.asserts, &targets, &groups)?,
             on_inconclusive: args.on_inconclusive,
             checks: !args.no_checks,
+            keep_loaded: args.keep_loaded,
             targets,
             groups,
             stopping: Stopping {
@@ -118,7 +121,8 @@ fn asserts(
         .map(|part| &part.workload)
     {
         for assert in &workload.asserts {
-            let assertion = assert.expr.parse().map_err(UsageError)?;
+            let mut assertion: Assertion = assert.expr.parse().map_err(UsageError)?;
+            assertion.confidence = assert.confidence;
             all.push((Some(workload.name.clone()), assertion));
         }
     }
@@ -299,7 +303,7 @@ mod tests {
         let [a, b] = &plan.targets[..] else {
             panic!("two targets")
         };
-        assert_eq!((a.api, a.pid), (Api::Openai, Some(7)));
+        assert_eq!((a.api, &a.processes), (Api::Openai, &Processes::Id(7)));
         assert_eq!(a.model(named_in(&plan, "embed")), "m");
         assert_eq!(a.route(Kind::Generate), Route::OpenaiCompletion);
         assert_eq!(b.route(Kind::Embed), Route::TeiEmbed);

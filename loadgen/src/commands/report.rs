@@ -21,6 +21,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 
+    /// Write every round in the format of Go's benchmarks to this file, for benchstat, instead of showing it here
+    #[arg(long, value_name = "FILE")]
+    pub benchstat: Option<PathBuf>,
+
     /// Print the JSON Schema of what --json or --raw write
     #[arg(long, value_name = "FORM", conflicts_with = "file")]
     pub schema: Option<Form>,
@@ -43,7 +47,11 @@ pub async fn execute(args: Args) -> Result<u8, Stopped> {
         .map_err(Stopped::usage)?;
         report::write(args.csv.as_deref(), |path| report::write_csv(path, &saved))
             .map_err(Stopped::usage)?;
-        if args.html.is_none() && args.csv.is_none() {
+        report::write(args.benchstat.as_deref(), |path| {
+            report::write_benchstat(path, &saved)
+        })
+        .map_err(Stopped::usage)?;
+        if args.html.is_none() && args.csv.is_none() && args.benchstat.is_none() {
             print!("{}", report::render(&saved, &Page::stdout()));
         }
     }

@@ -106,6 +106,7 @@ fn stop_on_interrupt() -> Arc<AtomicBool> {
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
             if flag.swap(true, Ordering::Relaxed) {
+                run::end_all();
                 std::process::exit(Exit::Interrupted.code().into());
             }
             eprintln!("stopping after the requests in flight; once more to stop at once");

@@ -4,11 +4,13 @@
 //! (`/proc/PID/status`, `/proc/PID/stat`) are read ten times a second; the proportional set size walks page tables
 //! (milliseconds per gigabyte), so it is read only at the edges between phases. Knows nothing of requests or models.
 
+mod origin;
 mod tree;
 mod watch;
 
 use serde::Serialize;
 
+pub use origin::Origin;
 pub use tree::{ProcessTree, Unobservable};
 pub use watch::{Phase, Series, Watch};
 

@@ -1,6 +1,8 @@
 use std::{
     collections::{BTreeMap, HashSet},
+    fs,
     net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -11,13 +13,15 @@ use procfs::{
 };
 use reqwest::Url;
 
-use super::{Proportional, Snapshot};
+use super::{Origin, Proportional, Snapshot};
 
 /// The processes that listen on a target's port, and whatever they started.
 #[derive(Debug, Clone)]
 pub struct ProcessTree {
     roots: Vec<i32>,
     name: String,
+    /// Where the roots are read anew, because processes come and go in a container.
+    cgroup: Option<PathBuf>,
 }
 
 /// Why a target's memory cannot be seen.
@@ -32,6 +36,9 @@ pub enum Unobservable {
     /// What listens only forwards to the real server.
     #[error("port {0} belongs to the forwarder {1}")]
     Forwarder(u16, String),
+    /// A control group without processes.
+    #[error("no process is in the control group {0}")]
+    Empty(String),
     /// `/proc` could not be read.
     #[error("/proc: {0}")]
     Proc(String),
@@ -75,7 +82,11 @@ impl ProcessTree {
         if FORWARDERS.contains(&name.as_str()) {
             return Err(Unobservable::Forwarder(port, name));
         }
-        Ok(Self { roots, name })
+        Ok(Self {
+            roots,
+            name,
+            cgroup: None,
+        })
     }
 
     /// The process of this id, which the user knows to be the server.
@@ -88,6 +99,24 @@ impl ProcessTree {
         Ok(Self {
             roots: vec![pid],
             name: stat.comm,
+            cgroup: None,
+        })
+    }
+
+    /// The processes of a control group (cgroup v2) and of those below it, such as a container's.
+    ///
+    /// # Errors
+    /// [`Unobservable`] when there is no such group, or nobody in it.
+    pub fn in_cgroup(path: &Path) -> Result<Self, Unobservable> {
+        let roots = processes_in(path).map_err(|error| {
+            Unobservable::Proc(format!("{}: {error}", path.join(PROCESSES).display()))
+        })?;
+        let first = roots.first().copied();
+        let first = first.ok_or_else(|| Unobservable::Empty(path.display().to_string()))?;
+        Ok(Self {
+            cgroup: Some(path.to_owned()),
+            roots,
+            ..Self::of(first)?
         })
     }
 
@@ -160,10 +189,19 @@ impl ProcessTree {
         Some(sum)
     }
 
+    /// How the processes that are alive now were started.
+    pub fn origin(&self) -> Origin {
+        Origin::of(self.members().into_values())
+    }
+
     /// Roots and descendants alive now, by process id.
     fn members(&self) -> BTreeMap<i32, Process> {
         let mut members = BTreeMap::new();
-        let mut pending = self.roots.clone();
+        let mut pending = match &self.cgroup {
+            // The group may have ended meanwhile: then nobody is in it.
+            Some(path) => processes_in(path).unwrap_or_default(),
+            None => self.roots.clone(),
+        };
         while let Some(pid) = pending.pop() {
             if members.contains_key(&pid) {
                 continue;
@@ -176,6 +214,34 @@ impl ProcessTree {
         }
         members
     }
+}
+
+/// The file of a control group that lists its processes.
+const PROCESSES: &str = "cgroup.procs";
+
+/// Groups below groups that are looked into.
+const DEEPEST: usize = 8;
+
+/// The process ids of a control group and of those below it.
+fn processes_in(group: &Path) -> std::io::Result<Vec<i32>> {
+    let listed = fs::read_to_string(group.join(PROCESSES))?;
+    let mut found: Vec<i32> = listed
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect();
+    let mut pending = vec![(group.to_owned(), 0)];
+    while let Some((folder, depth)) = pending.pop() {
+        for entry in fs::read_dir(folder)?.filter_map(Result::ok) {
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_folder || depth >= DEEPEST {
+                continue;
+            }
+            let listed = fs::read_to_string(entry.path().join(PROCESSES)).unwrap_or_default();
+            found.extend(listed.lines().filter_map(|line| line.parse::<i32>().ok()));
+            pending.push((entry.path(), depth + 1));
+        }
+    }
+    Ok(found)
 }
 
 /// Which local addresses serve the host of `url`; `None` when the host is not this machine's loopback.
@@ -245,6 +311,31 @@ mod tests {
             let tree = behind(&format!("http://{host}:{port}")).unwrap();
             assert_eq!(tree.roots(), [std::process::id() as i32]);
         }
+    }
+
+    #[test]
+    fn a_control_group_is_its_processes_and_those_of_the_groups_below() {
+        let group = tempfile::tempdir().unwrap();
+        let check = |expected: Result<&[i32], &str>| {
+            let found = ProcessTree::in_cgroup(group.path());
+            match (found, expected) {
+                (Ok(tree), Ok(pids)) => assert_eq!(tree.roots(), pids),
+                (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+                (found, _) => panic!("{found:?}"),
+            }
+        };
+        check(Err("cgroup.procs"));
+        fs::write(group.path().join(PROCESSES), "").unwrap();
+        check(Err("no process is in"));
+        let own = std::process::id();
+        let below = group.path().join("worker");
+        fs::create_dir(&below).unwrap();
+        fs::write(below.join(PROCESSES), format!("{own}\n")).unwrap();
+        check(Ok(&[own as i32]));
+        let tree = ProcessTree::in_cgroup(group.path()).unwrap();
+        assert!(tree.observe(0).unwrap().rss_bytes > 1 << 20);
+        fs::write(below.join(PROCESSES), "").unwrap();
+        assert_eq!(tree.observe(0), None, "everybody has left");
     }
 
     #[test]

@@ -24,16 +24,53 @@ pub struct Watch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Before the first request: no model needs to be in memory.
+    /// Before the first request: no model of this workload is in memory.
     Idle,
-    /// The first request has been answered.
+    /// The first request is on its way, at one target after the other.
+    Loading,
+    /// It has been answered.
     Loaded,
     /// Warmed up: what is allocated on first use is there.
     Warm,
     /// Measured rounds, those of the other targets included.
     Load,
-    /// Idle again.
+    /// Idle again, the model still in memory.
     After,
+    /// Asked by the checks that follow a measurement.
+    Audit,
+    /// The model is being unloaded.
+    Unloading,
+    /// It has been.
+    Unloaded,
+    /// Nobody looks any more: where the last phase ends.
+    Over,
+}
+
+impl Phase {
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Loading => "loading",
+            Self::Loaded => "loaded",
+            Self::Warm => "warm",
+            Self::Load => "load",
+            Self::After => "after",
+            Self::Audit => "audit",
+            Self::Unloading => "unloading",
+            Self::Unloaded => "unloaded",
+            Self::Over => "over",
+        }
+    }
+
+    /// What it is at a target that cannot be told to unload its model.
+    fn always_loaded(self) -> Self {
+        match self {
+            Self::Idle | Self::Loading => Self::Loaded,
+            Self::Unloading | Self::Unloaded => Self::After,
+            other => other,
+        }
+    }
 }
 
 /// The beginning of a phase.
@@ -52,8 +89,21 @@ pub struct Edge {
 pub struct Series {
     /// Every reading in time order, never empty: one at the start, ten a second, one at the end.
     pub snapshots: Vec<Snapshot>,
-    /// The phases in time order, the first from the start; the last one begins where the watch ended.
+    /// The phases in time order, the first from the start; the last one, [`Phase::Over`], begins where the watch ended.
     pub edges: Vec<Edge>,
+}
+
+/// A phase with its ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Span {
+    /// What it is.
+    pub phase: Phase,
+    /// When it began, on the clock of the snapshots.
+    pub from_ms: u64,
+    /// When the next one began.
+    pub to_ms: u64,
+    /// The proportional set size when it began.
+    pub proportional: Option<Proportional>,
 }
 
 impl Watch {
@@ -88,7 +138,7 @@ impl Watch {
                 }
             }
             read(&trees, &mut series, now());
-            mark(&trees, &mut series, Phase::After, now());
+            mark(&trees, &mut series, Phase::Over, now());
             series
         });
         Self { phases, thread }
@@ -128,11 +178,30 @@ impl Series {
             .max_by_key(|snapshot| snapshot.rss_bytes)
     }
 
+    /// The last reading from `from_ms` to `to_ms`; `None` when there is none.
+    pub fn last_between(&self, from_ms: u64, to_ms: u64) -> Option<&Snapshot> {
+        self.snapshots
+            .iter()
+            .rfind(|snapshot| (from_ms..=to_ms).contains(&snapshot.at_ms))
+    }
+
     /// Each phase with its beginning and its end.
-    pub fn phases(&self) -> impl Iterator<Item = (Phase, u64, u64)> {
-        self.edges
-            .windows(2)
-            .map(|pair| (pair[0].phase, pair[0].at_ms, pair[1].at_ms))
+    pub fn phases(&self) -> impl Iterator<Item = Span> {
+        self.edges.windows(2).map(|pair| Span {
+            phase: pair[0].phase,
+            from_ms: pair[0].at_ms,
+            to_ms: pair[1].at_ms,
+            proportional: pair[0].proportional,
+        })
+    }
+
+    /// The same for a target whose model is always in memory: nothing loads it and nothing unloads it.
+    pub fn always_loaded(mut self) -> Self {
+        for edge in &mut self.edges {
+            edge.phase = edge.phase.always_loaded();
+        }
+        self.edges.dedup_by_key(|edge| edge.phase);
+        self
     }
 
     /// How resident memory grew in `phase`: bytes per second with its standard error. A leak shows here long before it
@@ -140,8 +209,8 @@ impl Series {
     pub fn growth(&self, phase: Phase) -> Option<Line> {
         let spans: Vec<(u64, u64)> = self
             .phases()
-            .filter(|(of, ..)| *of == phase)
-            .map(|(_, from, to)| (from, to))
+            .filter(|span| span.phase == phase)
+            .map(|span| (span.from_ms, span.to_ms))
             .collect();
         let inside = self.snapshots.iter().filter(|snapshot| {
             spans
@@ -161,9 +230,10 @@ impl Series {
         Some(self.edges.first()?.proportional?.pss_bytes)
     }
 
-    /// The proportional set size after the last phase.
+    /// The proportional set size after the load, the model still in memory.
     pub fn pss_after_bytes(&self) -> Option<u64> {
-        Some(self.edges.last()?.proportional?.pss_bytes)
+        let is_after = |edge: &&Edge| matches!(edge.phase, Phase::After | Phase::Over);
+        Some(self.edges.iter().find(is_after)?.proportional?.pss_bytes)
     }
 }
 
@@ -219,12 +289,47 @@ mod tests {
             peak.rss_bytes >= (64 << 20) && peak.rss_bytes > last,
             "{series:?}"
         );
-        let phases: Vec<Phase> = series.phases().map(|(phase, ..)| phase).collect();
+        let phases: Vec<Phase> = series.phases().map(|span| span.phase).collect();
         assert_eq!(phases, [Phase::Idle, Phase::Load, Phase::Load]);
-        let (_, from, _) = series.phases().nth(1).unwrap();
-        let (_, _, to) = series.phases().nth(2).unwrap();
+        let from = series.phases().nth(1).unwrap().from_ms;
+        let to = series.phases().nth(2).unwrap().to_ms;
         assert_eq!(series.peak_between(from, to), Some(peak));
         assert!(series.pss_before_bytes().is_some() && series.pss_after_bytes().is_some());
+    }
+
+    #[test]
+    fn a_target_that_cannot_unload_has_no_phase_without_its_model() {
+        let edge = |(at_ms, phase)| Edge {
+            phase,
+            at_ms,
+            proportional: None,
+        };
+        let all = [
+            Phase::Idle,
+            Phase::Loading,
+            Phase::Loaded,
+            Phase::Load,
+            Phase::After,
+            Phase::Unloaded,
+            Phase::Over,
+        ];
+        let series = Series {
+            snapshots: Vec::new(),
+            edges: (0..).step_by(10).zip(all).map(edge).collect(),
+        };
+        let left: Vec<(Phase, u64, u64)> = series
+            .always_loaded()
+            .phases()
+            .map(|span| (span.phase, span.from_ms, span.to_ms))
+            .collect();
+        assert_eq!(
+            left,
+            [
+                (Phase::Loaded, 0, 30),
+                (Phase::Load, 30, 40),
+                (Phase::After, 40, 60)
+            ]
+        );
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) enum Kind {
     EmptyFirst,
     /// Count one token too many.
     WrongCount,
+    /// Give another vector than the text has: what a server does that computes wrongly when it is busy.
+    OtherVector,
     /// Send one number too many in a vector.
     WrongDimensions,
     /// Send `null` in place of a number.

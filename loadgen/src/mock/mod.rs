@@ -92,7 +92,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     slots: Option<u32>,
 
-    /// Let a child process hold this much memory
+    /// Let a child process hold this much memory while a model is loaded
     #[arg(long, value_name = "MIB")]
     worker_mib: Option<usize>,
 
@@ -142,21 +142,18 @@ struct Shared {
     faults: Faults,
     pace: Pace,
     replies: Replies,
-    worker: Option<worker::Worker>,
+    worker: worker::Worker,
     slots: Option<Arc<Semaphore>>,
-    /// Models asked for so far; at most as many as there are models.
+    /// Models asked for and not unloaded since; at most as many as there are models.
     loaded: Mutex<BTreeSet<String>>,
 }
 
 /// Serves until the process is ended. Prints `listening on http://ADDRESS` once it can be asked.
 ///
 /// # Errors
-/// When the address cannot be had or the child process not started.
+/// When the address cannot be had.
 pub async fn serve(args: Args) -> io::Result<()> {
-    let worker = args
-        .worker_mib
-        .map(|mib| worker::Worker::start(mib, args.worker_grows))
-        .transpose()?;
+    let worker = worker::Worker::new(args.worker_mib, args.worker_grows);
     let listener = TcpListener::bind(args.listen).await?;
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
@@ -168,7 +165,7 @@ pub async fn serve(args: Args) -> io::Result<()> {
     axum::serve(listener, app(args, worker)).await
 }
 
-fn app(args: Args, worker: Option<worker::Worker>) -> Router {
+fn app(args: Args, worker: worker::Worker) -> Router {
     let has = |route| !args.lack.contains(&route);
     let mut app = Router::new()
         .route("/api/version", get(replies::version))

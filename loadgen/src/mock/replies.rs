@@ -30,6 +30,9 @@ use super::{
 /// Ollama's limit when a request sets none is "no limit"; a mock has to end.
 const DEFAULT_MAX_TOKENS: u64 = 128;
 
+/// Tokens that every text is said to have.
+const TOKENS_PER_TEXT: usize = 20;
+
 /// Tokens that choosing a label takes.
 const CHOICE_TOKENS: u32 = 8;
 
@@ -48,6 +51,9 @@ pub(super) struct Request {
     /// A truth value or, in a completion of OpenAI's, a number.
     #[serde(default)]
     logprobs: Value,
+    /// 0 without a prompt means: let go of the model.
+    #[serde(default)]
+    keep_alive: Value,
     /// What is asked, under whatever name and in whatever form.
     #[serde(default, alias = "input", alias = "inputs", alias = "messages")]
     prompt: Value,
@@ -109,6 +115,9 @@ pub(super) async fn generate(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
+    if request.keep_alive == 0 && request.prompt.is_null() {
+        return mock.unload(&request.model);
+    }
     mock.text(Dialect::Generate, &request).await
 }
 
@@ -162,63 +171,49 @@ pub(super) async fn embed(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
-    let admitted = mock.admit(&request.model).await?;
-    let vectors = mock.vectors(&request, &admitted.faults);
-    let tokens = 20 * vectors.len();
-    let reply =
-        json!({ "model": request.model, "embeddings": vectors, "prompt_eval_count": tokens });
-    Ok(mock
-        .answer(admitted, mock.embed_time(&request), reply)
-        .await)
+    mock.embedded(&request, |vectors| {
+        let tokens = TOKENS_PER_TEXT * vectors.len();
+        json!({ "model": request.model, "embeddings": vectors, "prompt_eval_count": tokens })
+    })
+    .await
 }
 
 pub(super) async fn openai_embed(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
-    let admitted = mock.admit(&request.model).await?;
-    let vectors = mock.vectors(&request, &admitted.faults);
-    let tokens = 20 * vectors.len();
-    let row = |(index, vector)| json!({ "index": index, "embedding": vector });
-    let rows: Vec<Value> = vectors.into_iter().enumerate().map(row).collect();
-    let reply = json!({ "data": rows, "usage": { "prompt_tokens": tokens } });
-    Ok(mock
-        .answer(admitted, mock.embed_time(&request), reply)
-        .await)
+    mock.embedded(&request, |vectors| {
+        let tokens = TOKENS_PER_TEXT * vectors.len();
+        let row = |(index, vector)| json!({ "index": index, "embedding": vector });
+        let rows: Vec<Value> = vectors.into_iter().enumerate().map(row).collect();
+        json!({ "data": rows, "usage": { "prompt_tokens": tokens } })
+    })
+    .await
 }
 
 pub(super) async fn tei_embed(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
-    let admitted = mock.admit(&request.model).await?;
-    let reply = json!(mock.vectors(&request, &admitted.faults));
-    Ok(mock
-        .answer(admitted, mock.embed_time(&request), reply)
-        .await)
+    mock.embedded(&request, |vectors| json!(vectors)).await
 }
 
 pub(super) async fn classify(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
-    let admitted = mock.admit(&request.model).await?;
-    let scored = mock.scored(&admitted.faults);
-    let reply = json!({ "model": request.model, "results": [scored], "prompt_eval_count": 14 });
-    Ok(mock
-        .answer(admitted, mock.0.args.classify_time, reply)
-        .await)
+    mock.classified(
+        &request,
+        |scored| json!({ "model": request.model, "results": [scored], "prompt_eval_count": 14 }),
+    )
+    .await
 }
 
 pub(super) async fn tei_predict(
     State(mock): State<Mock>,
     Json(request): Json<Request>,
 ) -> Result<Response, Refusal> {
-    let admitted = mock.admit(&request.model).await?;
-    let reply = json!(mock.scored(&admitted.faults));
-    Ok(mock
-        .answer(admitted, mock.0.args.classify_time, reply)
-        .await)
+    mock.classified(&request, |scored| json!(scored)).await
 }
 
 /// The first of the labels that the schema allows, as a model writes it.
@@ -256,14 +251,7 @@ impl Mock {
     /// Loads the model and waits for a slot, or refuses as Ollama does.
     async fn admit(&self, model: &str) -> Result<Admitted, Refusal> {
         let name = self.refuse_unknown(model)?;
-        if let Some(worker) = &self.0.worker {
-            worker.count();
-        }
-        self.0
-            .loaded
-            .lock()
-            .expect("no holder of this lock can panic")
-            .insert(name.to_owned());
+        self.load(name).map_err(|_| Refusal::Internal)?;
         let faults = self.0.faults.next();
         if faults.contains(&Kind::Busy) {
             return Err(Refusal::Busy);
@@ -285,6 +273,34 @@ impl Mock {
             started: Instant::now(),
             slot,
         })
+    }
+
+    fn load(&self, name: &str) -> std::io::Result<()> {
+        let mut loaded = self
+            .0
+            .loaded
+            .lock()
+            .expect("no holder of this lock can panic");
+        loaded.insert(name.to_owned());
+        self.0.worker.load()
+    }
+
+    /// Lets go of a model; the child process ends with the last one.
+    fn unload(&self, model: &str) -> Result<Response, Refusal> {
+        let name = self.refuse_unknown(model)?;
+        let mut loaded = self
+            .0
+            .loaded
+            .lock()
+            .expect("no holder of this lock can panic");
+        loaded.remove(name);
+        if loaded.is_empty() {
+            self.0.worker.unload();
+        }
+        Ok(Json(json!({
+            "model": model, "response": "", "done": true, "done_reason": "unload",
+        }))
+        .into_response())
     }
 
     /// A streamed text.
@@ -319,6 +335,30 @@ impl Mock {
         self.0.args.reply_cache && self.0.replies.knows(request.prompt.to_string())
     }
 
+    /// The vectors of a request's texts, as its dialect writes them.
+    async fn embedded(
+        &self,
+        request: &Request,
+        written: impl FnOnce(Vec<Vec<Option<f64>>>) -> Value,
+    ) -> Result<Response, Refusal> {
+        let admitted = self.admit(&request.model).await?;
+        let reply = written(self.vectors(request, &admitted.faults));
+        Ok(self.answer(admitted, self.embed_time(request), reply).await)
+    }
+
+    /// The labels of a text, as its dialect writes them.
+    async fn classified(
+        &self,
+        request: &Request,
+        written: impl FnOnce(Vec<Value>) -> Value,
+    ) -> Result<Response, Refusal> {
+        let admitted = self.admit(&request.model).await?;
+        let reply = written(self.scored(&admitted.faults));
+        Ok(self
+            .answer(admitted, self.0.args.classify_time, reply)
+            .await)
+    }
+
     /// As long as generating a few tokens would take.
     fn choice_time(&self) -> Duration {
         self.0.args.ttft + self.0.args.itl * CHOICE_TOKENS
@@ -343,6 +383,9 @@ impl Mock {
             .iter()
             .map(|text| vector(text.as_str().unwrap_or_default(), dimensions))
             .collect();
+        if faults.contains(&Kind::OtherVector) {
+            vectors.iter_mut().for_each(|vector| vector.rotate_left(1));
+        }
         if faults.contains(&Kind::NotFinite) {
             vectors[0][0] = None;
         }

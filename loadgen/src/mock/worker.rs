@@ -2,12 +2,9 @@
 
 use std::{
     io::{self, BufRead, BufReader, Write},
-    process::{ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     str::FromStr,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 /// How much memory to hold.
@@ -38,17 +35,61 @@ impl FromStr for Growth {
     }
 }
 
-/// The running child. It leaves when the pipe to it closes, which it does when this is dropped.
+/// The child process while a model is loaded, on a mock that was given memory to hold.
 #[derive(Debug)]
 pub(super) struct Worker {
-    orders: Mutex<ChildStdin>,
+    mib: Option<usize>,
     growth: Option<Growth>,
-    requests: AtomicU64,
+    running: Mutex<Option<Running>>,
+}
+
+/// A child. It leaves when the pipe to it closes.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    orders: Option<ChildStdin>,
+    requests: u64,
 }
 
 impl Worker {
-    /// Starts a child that holds `mib` MiB, and waits until it does.
-    pub(super) fn start(mib: usize, growth: Option<Growth>) -> io::Result<Self> {
+    /// One that holds `mib` MiB once a model is asked for, and more as `growth` says.
+    pub(super) fn new(mib: Option<usize>, growth: Option<Growth>) -> Self {
+        Self {
+            mib,
+            growth,
+            running: Mutex::default(),
+        }
+    }
+
+    /// Counts a request: starts the child with the first one, waiting until it holds its memory, and lets it grow in time.
+    pub(super) fn load(&self) -> io::Result<()> {
+        let Some(mib) = self.mib else { return Ok(()) };
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_none() {
+            *running = Some(Running::start(mib)?);
+        }
+        if let Some(running) = running.as_mut() {
+            running.requests += 1;
+            let due = self
+                .growth
+                .filter(|growth| growth.after == running.requests);
+            if let (Some(growth), Some(orders)) = (due, running.orders.as_mut()) {
+                // A child that is gone holds no memory either.
+                let _ = writeln!(orders, "{}", growth.mib);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the child, if there is one.
+    pub(super) fn unload(&self) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *running = None;
+    }
+}
+
+impl Running {
+    fn start(mib: usize) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["mock-worker", "--mib", &mib.to_string()])
             .stdin(Stdio::piped())
@@ -60,25 +101,19 @@ impl Worker {
             .expect("its standard output was asked for as a pipe");
         let mut ready = String::new();
         BufReader::new(stdout).read_line(&mut ready)?;
-        let orders = child
-            .stdin
-            .take()
-            .expect("its standard input was asked for as a pipe");
         Ok(Self {
-            orders: Mutex::new(orders),
-            growth,
-            requests: AtomicU64::new(0),
+            orders: child.stdin.take(),
+            child,
+            requests: 0,
         })
     }
+}
 
-    /// Counts a request, and tells the child to grow when it is time.
-    pub(super) fn count(&self) {
-        let so_far = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(growth) = self.growth.filter(|growth| growth.after == so_far) {
-            let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-            // A child that is gone holds no memory either.
-            let _ = writeln!(orders, "{}", growth.mib);
-        }
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.orders = None;
+        // It reads the end of the pipe and leaves; waited for, so that no zombie is counted as a process.
+        let _ = self.child.wait();
     }
 }
 

@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use reqwest::Url;
 
 use super::{UsageError, usage};
@@ -17,14 +19,27 @@ pub struct TargetPlan {
     pub url: Url,
     /// What it speaks.
     pub api: Api,
-    /// The process whose memory is its memory, where the port does not tell.
-    pub pid: Option<i32>,
+    /// Whose memory is its memory.
+    pub processes: Processes,
+    /// The command that starts it, if it is loadgen's to start and to stop.
+    pub spawn: Option<String>,
     /// Whether `/classify` is replaced by `/api/chat`.
     pub classify_via_chat: bool,
     /// For every kind of work.
     model: Option<String>,
     /// By name of a workload or kind, in the order typed.
     assigned: Vec<(String, String)>,
+}
+
+/// How a target's processes are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Processes {
+    /// Who listens on its port, and what they started.
+    Port,
+    /// This one, and what it started.
+    Id(i32),
+    /// All of this control group and those below it: a container behind a forwarded port.
+    Cgroup(PathBuf),
 }
 
 /// What a server speaks.
@@ -141,6 +156,11 @@ pub(super) fn read(args: &Measure, groups: &[Group]) -> Result<Vec<TargetPlan>, 
 }
 
 fn target(typed: &str, args: &Measure) -> Result<TargetPlan, UsageError> {
+    // A command may hold commas, so it takes all that follows.
+    let (typed, spawn) = match typed.split_once(",spawn=") {
+        Some((before, command)) => (before, Some(command)),
+        None => (typed, None),
+    };
     let mut pieces = typed.split(',');
     let whole = pieces.next().unwrap_or_default();
     let (name, address) = match (whole.split_once('='), whole) {
@@ -157,7 +177,8 @@ fn target(typed: &str, args: &Measure) -> Result<TargetPlan, UsageError> {
         name: name.into(),
         url: url(name, address)?,
         api: Api::Ollama,
-        pid: None,
+        processes: Processes::Port,
+        spawn: None,
         classify_via_chat: false,
         model: None,
         assigned: Vec::new(),
@@ -165,8 +186,25 @@ fn target(typed: &str, args: &Measure) -> Result<TargetPlan, UsageError> {
     for piece in pieces {
         set(&mut target, piece)?;
     }
+    if let Some(command) = spawn {
+        let name = &target.name;
+        if command.trim().is_empty() {
+            return usage(format!(
+                "target {name}: spawn= needs the command of a server"
+            ));
+        }
+        if target.processes != Processes::Port {
+            return usage(format!(
+                "target {name}: a server that spawn= starts is found by itself; leave out pid= and cgroup="
+            ));
+        }
+        target.spawn = Some(command.trim().into());
+    }
     Ok(target)
 }
+
+/// Where control groups are mounted on every current system; a full path stays as it is.
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// One `key=value` after a target's address.
 fn set(target: &mut TargetPlan, typed: &str) -> Result<(), UsageError> {
@@ -182,17 +220,23 @@ fn set(target: &mut TargetPlan, typed: &str) -> Result<(), UsageError> {
         Some(("model", model)) if !model.is_empty() => target.model = Some(model.into()),
         Some(("pid", pid)) => {
             let pid = pid.parse().ok().filter(|pid| *pid > 0);
-            target.pid =
-                Some(pid.ok_or_else(|| UsageError(format!("target {name}: pid is a process id")))?);
+            let pid =
+                pid.ok_or_else(|| UsageError(format!("target {name}: pid is a process id")))?;
+            target.processes = Processes::Id(pid);
+        }
+        Some(("cgroup", path)) if !path.is_empty() => {
+            target.processes = Processes::Cgroup(Path::new(CGROUPS).join(path));
         }
         _ => {
             let key = typed.split('=').next().unwrap_or_default();
-            let meant = units::nearest(key, ["api", "model", "pid"]);
+            let meant = units::nearest(key, ["api", "model", "pid", "cgroup", "spawn"]);
             return usage(match meant {
                 Some(meant) if meant != key => {
                     format!("target {name}: unknown {typed:?}; did you mean {meant}=...?")
                 }
-                _ => format!("target {name}: unknown {typed:?}; there is api=, model=, pid="),
+                _ => format!(
+                    "target {name}: unknown {typed:?}; there is api=, model=, pid=, cgroup=, spawn="
+                ),
             });
         }
     }

@@ -192,6 +192,9 @@ fn workload(
         rows,
         memory: vec![memory(0), memory(1)],
         memory_comparisons: Vec::new(),
+        cold: [0, 1]
+            .map(|side| pair[side].cold.get(places[side]).cloned().flatten())
+            .into(),
         ..pair[0].clone()
     })
 }
@@ -244,6 +247,9 @@ fn row(pair: [&Row; 2], places: [usize; 2], names: &[String; 2], sides: [&Report
         metrics,
         comparisons: compared,
         equal_length_share: vec![share, None],
+        fits: [0, 1]
+            .map(|side| pair[side].fits.get(places[side]).cloned().flatten())
+            .into(),
         rounds,
         ..pair[0].clone()
     }

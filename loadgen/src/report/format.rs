@@ -1,6 +1,6 @@
 //! Figures as people read them: three significant digits, a unit, and a word where there is no number.
 
-use super::model::Unit;
+use super::model::{FitReport, SloReport, Spread, Unit, WorkloadReport};
 
 /// What stands in place of a figure that was not measured.
 pub const NOT_AVAILABLE: &str = "n/a";
@@ -74,6 +74,55 @@ pub fn percent(share: f64) -> String {
 /// A count with its noun.
 pub fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// The middle of a few values, then the least and the largest, all in milliseconds.
+pub fn spread(one: &Spread) -> String {
+    format!(
+        "{} [{}, {}]",
+        duration(one.median),
+        duration(one.min),
+        duration(one.max)
+    )
+}
+
+/// The times of a `[slo]`: `ttft 500 ms, tpot 60.0 ms`.
+pub fn promises(slo: &SloReport) -> String {
+    let limits = [
+        ("ttft", slo.ttft_ms),
+        ("tpot", slo.tpot_ms),
+        ("e2e", slo.e2e_ms),
+    ];
+    let set = limits
+        .into_iter()
+        .filter_map(|(name, limit)| Some(format!("{name} {}", duration(limit?))));
+    set.collect::<Vec<_>>().join(", ")
+}
+
+/// What each token costs, with the standard error of that.
+pub fn per_token(fit: &FitReport) -> String {
+    let error = fit.per_token_error_ms.map_or(String::new(), |error| {
+        format!(" \u{b1} {}", duration(error))
+    });
+    format!("{}{error}", duration(fit.per_token_ms))
+}
+
+/// How often a workload is measured; `how` stands after the number of requests.
+pub fn paced(workload: &WorkloadReport, how: &str) -> String {
+    if workload.rows.is_empty() && !workload.cold.is_empty() {
+        let starts = workload.cold.iter().flatten().map(|one| one.repeats);
+        return counted(starts.max().unwrap_or(0), "cold start", "cold starts") + " per target";
+    }
+    format!(
+        "{} of {} per target{how}, {} to warm up before each",
+        counted(workload.rounds as usize, "round", "rounds"),
+        counted(
+            workload.requests_per_target_and_round,
+            "request",
+            "requests"
+        ),
+        workload.warmup_per_target_and_round
+    )
 }
 
 #[cfg(test)]

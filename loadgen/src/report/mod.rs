@@ -6,6 +6,7 @@
 
 mod across;
 mod analyse;
+mod benchstat;
 mod csv;
 mod format;
 mod html;
@@ -18,6 +19,7 @@ mod text;
 
 pub use across::{Side, across};
 pub use analyse::analyse;
+pub use benchstat::write as write_benchstat;
 pub use csv::write as write_csv;
 pub use format::{bytes, duration, percent};
 pub use html::write as write_html;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{csv, html, json, model::Report, raw};
+use super::{benchstat, csv, html, json, model::Report, raw};
 use crate::run::Record;
 
 /// Files to write, as typed.
@@ -12,13 +12,17 @@ pub struct Outputs {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Write one JSON line per measured request to this file
+    /// Write one JSON line per measured request to this file; compressed when its name ends in .zst
     #[arg(long, value_name = "FILE")]
     pub raw: Option<PathBuf>,
 
     /// Write figures and ratios as CSV to this file
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+
+    /// Write every round in the format of Go's benchmarks to this file, for benchstat
+    #[arg(long, value_name = "FILE")]
+    pub benchstat: Option<PathBuf>,
 
     /// Write the report as one web page with charts to this file
     #[arg(long, value_name = "FILE")]
@@ -47,6 +51,9 @@ impl Outputs {
         write(self.json.as_deref(), |path| json::write(path, report))?;
         write(self.raw.as_deref(), |path| raw::write(path, &names, record))?;
         write(self.csv.as_deref(), |path| csv::write(path, report))?;
+        write(self.benchstat.as_deref(), |path| {
+            benchstat::write(path, report)
+        })?;
         write(self.html.as_deref(), |path| html::write(path, report))
     }
 }

@@ -4,8 +4,10 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     path::Path,
+    thread,
 };
 
+use ruzstd::encoding::CompressionLevel;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -58,6 +60,8 @@ pub struct RawSample<'a> {
     pub cached_tokens: Option<u64>,
     /// Tokens generated, as the server counts.
     pub output_tokens: Option<u64>,
+    /// Whether it was sent twice, because a kept connection turned out to be closed.
+    pub resent: bool,
     /// Why the text ended: `stop` or `length`.
     pub done_reason: Option<&'a str>,
     /// The label of a classification.
@@ -70,12 +74,73 @@ pub struct RawSample<'a> {
     pub failure: Option<String>,
 }
 
-/// Writes every measured request of `record` to `path`, in the order in which they were due.
+/// What a file's name ends with that is to be compressed.
+const COMPRESSED: &str = "zst";
+
+/// Writes every measured request of `record` to `path`, in the order in which they were due; as one zstd frame when its name ends
+/// in `.zst`.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write(path: &Path, names: &[&str], record: &Record) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+    let file = File::create(path)?;
+    if path
+        .extension()
+        .is_none_or(|extension| extension != COMPRESSED)
+    {
+        return lines(BufWriter::new(file), names, record);
+    }
+    // The encoder wants to read, the lines want to be written: a pipe between them, so that nothing is held in memory.
+    let (reader, writer) = io::pipe()?;
+    thread::scope(|scope| {
+        let compressing = scope.spawn(move || {
+            let mut file = Checked {
+                file: BufWriter::new(file),
+                failed: None,
+            };
+            ruzstd::encoding::compress(reader, &mut file, CompressionLevel::Fastest);
+            file.finish()
+        });
+        let written = lines(BufWriter::new(writer), names, record);
+        let compressed = compressing
+            .join()
+            .expect("compressing panics at nothing that a pipe or this file does");
+        // A full disk ends the reader first, and what the writer then says is only that it left.
+        compressed.and(written)
+    })
+}
+
+/// A file that keeps its first error: the encoder takes every write for a good one.
+struct Checked {
+    file: BufWriter<File>,
+    failed: Option<io::Error>,
+}
+
+impl Write for Checked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed.is_none()
+            && let Err(error) = self.file.write_all(bytes)
+        {
+            self.failed = Some(error);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Checked {
+    fn finish(mut self) -> io::Result<()> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => self.file.flush(),
+        }
+    }
+}
+
+fn lines(mut file: impl Write, names: &[&str], record: &Record) -> io::Result<()> {
     for workload in &record.workloads {
         for cell in &workload.cells {
             let row = cell.load.label();
@@ -139,6 +204,7 @@ fn raw<'a>(place: Place<'a>, sample: &'a Sample) -> RawSample<'a> {
         input_tokens: answer.and_then(|answer| answer.input_tokens),
         cached_tokens: answer.and_then(|answer| answer.cached_tokens),
         output_tokens: generation.map(|one| one.tokens),
+        resent: sample.resent,
         done_reason: generation.map(|one| if one.ended_by_model { "stop" } else { "length" }),
         label: answer.and_then(|answer| match &answer.content {
             Content::Label(label) => Some(label.best.as_str()),

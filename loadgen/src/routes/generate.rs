@@ -3,7 +3,11 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Asker, Content, Failure, Reading, lines::lines, malformed};
+use super::{
+    Answer, Asker, Content, Failure,
+    lines::lines,
+    stream::{self, End},
+};
 use crate::{
     client::Exchange,
     workload::{Input, Item, Message, Role},
@@ -108,13 +112,7 @@ fn with_options(mut body: Value, asker: &Asker, item: &Item) -> Value {
     body
 }
 
-pub(super) fn read(exchange: &Exchange, max_tokens: u64) -> Reading {
-    let mut chunks: Vec<Instant> = Vec::new();
-    let outcome = check(exchange, max_tokens, &mut chunks);
-    Reading { chunks, outcome }
-}
-
-fn check(
+pub(super) fn check(
     exchange: &Exchange,
     max_tokens: u64,
     chunks: &mut Vec<Instant>,
@@ -126,12 +124,7 @@ fn check(
         if last_record.is_some() {
             return Err(Failure::Malformed("a record after the final one".into()));
         }
-        // What a broken connection cut off is not the server's bad JSON.
-        let record: Record = match (serde_json::from_slice(&line), &exchange.failure) {
-            (Ok(record), _) => record,
-            (Err(_), Some(failure)) => return Err(failure.clone().into()),
-            (Err(error), None) => return Err(malformed(&error)),
-        };
+        let record: Record = stream::parsed(&line, exchange)?;
         if let Some(error) = record.error {
             return Err(Failure::ErrorRecord(error));
         }
@@ -154,28 +147,13 @@ fn check(
         return Err(failure.clone().into());
     }
     let record = last_record.ok_or(Failure::Truncated)?;
-    if chunks.is_empty() {
-        return Err(Failure::Empty);
-    }
-    let reason = record.done_reason.unwrap_or_default();
-    let ended_by_model = match reason.as_str() {
-        "stop" => true,
-        "length" => false,
-        _ => return Err(Failure::DoneReason(reason)),
+    let end = End {
+        reason: record.done_reason.as_deref(),
+        reason_field: "done_reason",
+        tokens: record.eval_count,
+        tokens_field: "eval_count",
     };
-    let tokens = record
-        .eval_count
-        .ok_or_else(|| Failure::TokenCount("no eval_count".into()))?;
-    if tokens > max_tokens || (!ended_by_model && tokens != max_tokens) {
-        let message = format!("{tokens} with done_reason {reason:?} for num_predict {max_tokens}");
-        return Err(Failure::TokenCount(message));
-    }
-    if chunks.len() as u64 > tokens {
-        return Err(Failure::TokenCount(format!(
-            "{tokens} for {} pieces of text",
-            chunks.len()
-        )));
-    }
+    let (tokens, ended_by_model) = end.checked(chunks.len(), max_tokens)?;
     let eval_seconds = Duration::from_nanos(record.eval_duration).as_secs_f64();
     Ok(Answer {
         input_tokens: record.prompt_eval_count,
@@ -211,7 +189,7 @@ mod tests {
             .map(|(at, line)| (*at, line.as_bytes()))
             .collect();
         let exchange = testing::exchange(&reads);
-        let reading = read(&exchange, 3);
+        let reading = stream::read(&exchange, 3, check);
         let since = |at: Instant| (at - exchange.started).as_millis();
         (
             reading.chunks.into_iter().map(since).collect(),
@@ -342,7 +320,10 @@ mod tests {
         let mut reply = testing::exchange(&[(1, br#"{"respo"#)]);
         reply.failure = Some(TransportFailure::Broken("reset".into()));
         assert_eq!(
-            read(&reply, 3).outcome.unwrap_err().category(),
+            stream::read(&reply, 3, check)
+                .outcome
+                .unwrap_err()
+                .category(),
             "connection_broken"
         );
     }

@@ -9,6 +9,7 @@ mod embed;
 mod generate;
 mod lines;
 mod openai;
+mod stream;
 mod tei;
 
 use std::{collections::BTreeSet, time::Instant};
@@ -244,8 +245,12 @@ impl Asker {
             return Reading::whole(Err(Failure::Status { status, message }));
         }
         match self.route {
-            Route::Generate | Route::Chat => generate::read(exchange, item.max_tokens),
-            Route::OpenaiCompletion | Route::OpenaiChat => openai::read(exchange, item.max_tokens),
+            Route::Generate | Route::Chat => {
+                stream::read(exchange, item.max_tokens, generate::check)
+            }
+            Route::OpenaiCompletion | Route::OpenaiChat => {
+                stream::read(exchange, item.max_tokens, openai::check)
+            }
             _ => Reading::whole(whole(exchange).and_then(|body| self.check(item, &body))),
         }
     }
@@ -406,6 +411,7 @@ pub(crate) mod testing {
             reads,
             ended,
             failure: None,
+            resent: false,
         }
     }
 

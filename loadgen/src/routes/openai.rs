@@ -6,8 +6,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Asker, Content, Expected, Failure, Generation, Labelled, Reading, classify::text,
-    classify_by_chat, embed, generate::new_messages, lines::lines, malformed,
+    Answer, Asker, Content, Expected, Failure, Generation, Labelled,
+    classify::text,
+    classify_by_chat, embed,
+    generate::new_messages,
+    lines::lines,
+    malformed,
+    stream::{self, End},
 };
 use crate::{
     client::Exchange,
@@ -106,13 +111,7 @@ fn with_options(mut body: Value, asker: &Asker, item: &Item) -> Value {
     body
 }
 
-pub(super) fn read(exchange: &Exchange, max_tokens: u64) -> Reading {
-    let mut chunks: Vec<Instant> = Vec::new();
-    let outcome = check(exchange, max_tokens, &mut chunks);
-    Reading { chunks, outcome }
-}
-
-fn check(
+pub(super) fn check(
     exchange: &Exchange,
     max_tokens: u64,
     chunks: &mut Vec<Instant>,
@@ -134,12 +133,7 @@ fn check(
             done = true;
             continue;
         }
-        // What a broken connection cut off is not the server's bad JSON.
-        let event: Event = match (serde_json::from_slice(data), &exchange.failure) {
-            (Ok(event), _) => event,
-            (Err(_), Some(failure)) => return Err(failure.clone().into()),
-            (Err(error), None) => return Err(malformed(&error)),
-        };
+        let event: Event = stream::parsed(data, exchange)?;
         if let Some(ErrorObject::Object { message } | ErrorObject::Text(message)) = event.error {
             return Err(Failure::ErrorRecord(message));
         }
@@ -165,30 +159,17 @@ fn check(
     if !done {
         return Err(Failure::Truncated);
     }
-    if chunks.is_empty() {
-        return Err(Failure::Empty);
-    }
-    let ended_by_model = match finish.as_deref() {
-        Some("stop") => true,
-        Some("length") => false,
-        other => return Err(Failure::DoneReason(other.unwrap_or_default().into())),
+    let end = End {
+        reason: finish.as_deref(),
+        reason_field: "finish_reason",
+        tokens: usage.and_then(|usage| usage.completion_tokens),
+        tokens_field: "completion_tokens",
     };
-    let usage = usage.ok_or_else(|| Failure::TokenCount("no usage".into()))?;
-    let tokens = usage
-        .completion_tokens
-        .ok_or_else(|| Failure::TokenCount("no completion_tokens".into()))?;
-    if tokens > max_tokens || (!ended_by_model && tokens != max_tokens) {
-        let message = format!("{tokens} with finish_reason {finish:?} for max_tokens {max_tokens}");
-        return Err(Failure::TokenCount(message));
-    }
-    if chunks.len() as u64 > tokens {
-        let message = format!("{tokens} for {} pieces of text", chunks.len());
-        return Err(Failure::TokenCount(message));
-    }
+    let (tokens, ended_by_model) = end.checked(chunks.len(), max_tokens)?;
     Ok(Answer {
-        input_tokens: usage.prompt_tokens,
+        input_tokens: usage.and_then(|usage| usage.prompt_tokens),
         cached_tokens: usage
-            .prompt_tokens_details
+            .and_then(|usage| usage.prompt_tokens_details)
             .and_then(|details| details.cached_tokens),
         content: Content::Text(Generation {
             text,
@@ -293,7 +274,7 @@ mod tests {
             .map(|(at, event)| (*at, event.as_bytes()))
             .collect();
         let exchange = testing::exchange(&reads);
-        let reading = read(&exchange, 3);
+        let reading = stream::read(&exchange, 3, check);
         let since = |at: Instant| (at - exchange.started).as_millis();
         let chunks = reading.chunks.into_iter().map(since).collect();
         (chunks, reading.outcome)

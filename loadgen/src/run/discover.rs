@@ -3,11 +3,11 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::RunError;
+use super::{RunError, spawn::Server};
 use crate::{
     client::Client,
-    memory::{ProcessTree, Unobservable},
-    plan::{Api, TargetPlan},
+    memory::{Origin, ProcessTree, Unobservable},
+    plan::{Api, Processes, TargetPlan},
 };
 
 /// A server that answers, and what it says of itself.
@@ -21,6 +21,12 @@ pub struct Target {
     pub models: Option<Vec<Model>>,
     /// The processes whose memory is its memory.
     pub processes: Result<ProcessTree, Unobservable>,
+    /// How they were started, those that ran at any time.
+    pub origin: Origin,
+    /// The server itself, if loadgen started it.
+    pub server: Option<Server>,
+    /// How long that took, once it has been stopped.
+    pub start_to_ready: Option<Duration>,
 }
 
 /// A model as a server lists it.
@@ -36,23 +42,27 @@ pub struct Model {
     pub digest: String,
 }
 
-/// Meets a target before the measurement.
+/// Meets a target before the measurement; starts it first if that is loadgen's to do.
 pub(super) async fn target(plan: &TargetPlan, timeout: Duration) -> Result<Target, RunError> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: String,
-    }
     #[derive(Deserialize)]
     struct Tags {
         models: Vec<Model>,
     }
     let client = Client::new(plan.url.clone(), timeout)?;
-    let (version, names_models) = match plan.api {
-        Api::Ollama => ("/api/version", true),
-        Api::Openai => ("/version", false),
-        Api::Tei => ("/info", false),
+    let server = match &plan.spawn {
+        Some(command) => {
+            if client.get(versions(plan.api)[0]).await.status.is_some() {
+                return Err(RunError::Occupied {
+                    name: plan.name.clone(),
+                    url: plan.url.to_string(),
+                    command: command.clone(),
+                });
+            }
+            Some(started(plan, &client).await?)
+        }
+        None => None,
     };
-    let first = client.get(version).await;
+    let first = client.get(versions(plan.api)[0]).await;
     if let (None, Some(failure)) = (first.status, first.failure) {
         return Err(RunError::Unreachable {
             name: plan.name.clone(),
@@ -60,24 +70,71 @@ pub(super) async fn target(plan: &TargetPlan, timeout: Duration) -> Result<Targe
             cause: failure.to_string(),
         });
     }
-    let version = get::<Version>(&client, version)
-        .await
-        .map(|reply| reply.version);
-    let models = match names_models {
-        true => get::<Tags>(&client, "/api/tags")
+    let models = match plan.api {
+        Api::Ollama => get::<Tags>(&client, "/api/tags")
             .await
             .map(|reply| reply.models),
-        false => None,
+        Api::Openai | Api::Tei => None,
     };
     Ok(Target {
-        version,
+        version: version(plan.api, &client).await,
         models,
-        processes: match plan.pid {
-            Some(pid) => ProcessTree::of(pid),
-            None => ProcessTree::behind(&plan.url),
-        },
+        processes: processes(plan, server.as_ref()),
+        origin: Origin::default(),
         client,
+        server,
+        start_to_ready: None,
     })
+}
+
+/// Starts the server of a target that has a command for it.
+pub(super) async fn started(plan: &TargetPlan, client: &Client) -> Result<Server, RunError> {
+    let command = plan.spawn.as_deref().unwrap_or_default();
+    Server::start(command, client, versions(plan.api)[0])
+        .await
+        .map_err(|cause| RunError::NotStarted {
+            name: plan.name.clone(),
+            command: command.into(),
+            cause,
+        })
+}
+
+/// Whose memory is the target's.
+pub(super) fn processes(
+    plan: &TargetPlan,
+    server: Option<&Server>,
+) -> Result<ProcessTree, Unobservable> {
+    match (server, &plan.processes) {
+        (Some(server), _) => ProcessTree::of(server.pid()),
+        (None, Processes::Port) => ProcessTree::behind(&plan.url),
+        (None, Processes::Id(pid)) => ProcessTree::of(*pid),
+        (None, Processes::Cgroup(path)) => ProcessTree::in_cgroup(path),
+    }
+}
+
+/// Where servers of this kind say which version they are; the first is also how one looks whether anybody is there.
+fn versions(api: Api) -> &'static [&'static str] {
+    match api {
+        Api::Ollama => &["/api/version"],
+        // vLLM's; llama-server's; and a server of Ollama's kind spoken to in this dialect.
+        Api::Openai => &["/version", "/props", "/api/version"],
+        Api::Tei => &["/info"],
+    }
+}
+
+/// What the server says its version is; `None` when it does not.
+async fn version(api: Api, client: &Client) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Told {
+        #[serde(alias = "build_info")]
+        version: String,
+    }
+    for path in versions(api) {
+        if let Some(told) = get::<Told>(client, path).await {
+            return Some(told.version);
+        }
+    }
+    None
 }
 
 impl Target {

@@ -4,11 +4,13 @@
 //! round every target gets the same requests, and the order alternates (AB, BA, AB, ...) so that a machine that slowly
 //! drifts slows both alike.
 
+mod cold;
 mod discover;
 mod drive;
 mod record;
 mod saturation;
 mod search;
+mod spawn;
 mod stopping;
 mod work;
 
@@ -25,11 +27,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     checks::{
-        Check, audit,
+        Check,
+        audit::{self, Kept},
         preflight::{self, Side},
     },
     host::{Conditions, Noise},
-    memory::{Phase, Watch},
+    memory::{Phase, Series, Watch},
     plan::Plan,
     progress::Progress,
     routes::{Asker, Expected, Lacking},
@@ -39,6 +42,7 @@ use crate::{
 use search::Searcher;
 use work::{Mixer, RoundWork, Strand, calls};
 
+pub use cold::{Cold, ColdStart};
 pub use discover::{Model, Target};
 #[cfg(test)]
 pub(crate) use record::testing;
@@ -46,6 +50,7 @@ pub use record::{
     Cell, Lane, Place, Record, Sample, SearchOutcome, SearchRecord, SearchStep, Slot,
     WorkloadRecord,
 };
+pub use spawn::end_all;
 pub use stopping::Stopping;
 
 /// Nothing could be measured.
@@ -62,6 +67,28 @@ pub enum RunError {
         url: String,
         /// The connection's failure.
         cause: String,
+    },
+    /// A server that was to be started did not start.
+    #[error("{name}: `{command}` does not start: {cause}")]
+    NotStarted {
+        /// The target.
+        name: String,
+        /// What was run.
+        command: String,
+        /// What came of it.
+        cause: String,
+    },
+    /// A server that was to be started stands in another's place.
+    #[error(
+        "{name}: something answers at {url} already; stop it, or give `{command}` and {name} another port"
+    )]
+    Occupied {
+        /// The target.
+        name: String,
+        /// Where it should be.
+        url: String,
+        /// What was to be run.
+        command: String,
     },
     /// No target can do any of the workloads.
     #[error("{0}")]
@@ -111,6 +138,8 @@ pub async fn run(
                 hash: Sha256::new(),
                 cells: Vec::new(),
                 searches: Vec::new(),
+                cold: Vec::new(),
+                kept: plan.targets.iter().map(|_| Vec::new()).collect(),
             });
         }
         work::share_lacks(&mut parts);
@@ -124,6 +153,15 @@ pub async fn run(
         if plan.checks && !runner.stopped() {
             runner.preflight(strand).await;
         }
+    }
+    for target in &mut runner.targets {
+        if let Ok(tree) = &target.processes {
+            target.origin.merge(tree.origin());
+        }
+    }
+    // Each workload loads its own model before it is measured, so that memory is of that model alone.
+    for strands in &traffics {
+        runner.unload_all(strands).await;
     }
     let ends = plan.stopping.max_time.map(|time| runner.clock + time);
     let mut workloads = Vec::new();
@@ -139,7 +177,13 @@ pub async fn run(
         }
     }
     let interrupted = runner.stopped();
-    let (targets, checks) = (runner.targets, runner.checks);
+    let (mut targets, checks) = (runner.targets, runner.checks);
+    for target in &mut targets {
+        if let Some(server) = target.server.take() {
+            target.start_to_ready = Some(server.start_to_ready);
+            server.stop().await;
+        }
+    }
     Ok(Record {
         started_at,
         finished_at: Timestamp::now(),
@@ -162,8 +206,14 @@ struct Runner<'a> {
 /// Connections that are opened before an open loop, where nobody knows how many will be in use at once.
 const OPEN_BEFOREHAND: usize = 64;
 
-/// Of so many replies one keeps its vectors, to be looked at later; all are checked.
+/// Of so many replies one is kept, to be asked for again when the load is over.
 const KEEP_EVERY: usize = 8;
+
+/// Replies that are kept of one target and workload.
+const MOST_KEPT: usize = 32;
+
+/// How long a phase lasts in which nothing happens, so that memory is read more than once in it.
+const SETTLE: Duration = Duration::from_millis(150);
 
 impl Runner<'_> {
     fn stopped(&self) -> bool {
@@ -229,17 +279,20 @@ impl Runner<'_> {
 
     /// Looks for remembered replies and miscounted tokens at every target.
     async fn audit(&mut self, strand: &Strand) {
-        for (lane, (target, planned)) in strand
+        for (place, (lane, (target, planned))) in strand
             .lanes
             .iter()
             .zip(self.targets.iter().zip(&self.plan.targets))
+            .enumerate()
         {
             if lane.lacking.is_some() {
                 continue;
             }
             let (workload, name) = (&strand.workload, &planned.name);
             let seed = self.plan.seed;
-            let found = audit::target(workload, name, &target.client, &lane.asker, seed).await;
+            let kept = &strand.kept[place];
+            let found =
+                audit::target(workload, name, &target.client, &lane.asker, kept, seed).await;
             self.checks.extend(found);
         }
     }
@@ -250,14 +303,32 @@ impl Runner<'_> {
         mut strands: Vec<Strand>,
         ends: Option<Instant>,
     ) -> Vec<WorkloadRecord> {
-        let trees = self.targets.iter().enumerate().map(|(target, found)| {
-            if strands[0].lanes[target].lacking.is_some() {
-                None
-            } else {
-                found.processes.as_ref().ok().cloned()
-            }
-        });
-        let watch = Watch::start(trees.collect(), Phase::Load, self.clock);
+        for strand in &mut strands {
+            self.cold_starts(strand).await;
+        }
+        let unloads = self.unload_all(&strands).await;
+        let trees: Vec<_> = self
+            .targets
+            .iter()
+            .zip(&strands[0].lanes)
+            .map(|(target, lane)| {
+                let tree = target.processes.as_ref().ok().cloned();
+                tree.filter(|_| lane.lacking.is_none())
+            })
+            .collect();
+        let settle = if trees.iter().any(Option::is_some) && !self.plan.keep_loaded {
+            SETTLE
+        } else {
+            Duration::ZERO
+        };
+        let watch = if self.plan.keep_loaded {
+            Watch::start(trees, Phase::Load, self.clock)
+        } else {
+            let watch = Watch::start(trees, Phase::Idle, self.clock);
+            tokio::time::sleep(settle).await;
+            self.load_models(&mut strands, &watch, settle).await;
+            watch
+        };
         let pace = Arc::clone(&strands[0].workload);
         for (index, load) in pace.loads.iter().enumerate() {
             // What is left of the time is shared by what is left to do.
@@ -274,26 +345,84 @@ impl Runner<'_> {
                 break;
             }
         }
-        let memory = watch.finish();
-        for strand in &strands {
-            if self.plan.checks && !self.stopped() {
-                self.audit(strand).await;
-            }
-        }
+        watch.phase(Phase::After).await;
+        tokio::time::sleep(settle).await;
         let mut loaded = Vec::new();
         for target in &self.targets {
             loaded.push(target.loaded().await);
         }
+        if self.plan.checks && !self.stopped() && !pace.loads.is_empty() {
+            watch.phase(Phase::Audit).await;
+            for strand in &strands {
+                self.audit(strand).await;
+            }
+        }
+        if unloads.contains(&true) {
+            watch.phase(Phase::Unloading).await;
+            self.unload_all(&strands).await;
+            watch.phase(Phase::Unloaded).await;
+            tokio::time::sleep(settle).await;
+        }
+        let memory: Vec<Option<Series>> = watch
+            .finish()
+            .into_iter()
+            .zip(&unloads)
+            .map(|(series, unloads)| match unloads {
+                true => series,
+                false => series.map(Series::always_loaded),
+            })
+            .collect();
         let record = |strand: Strand| WorkloadRecord {
             workload: strand.workload,
             lanes: strand.lanes,
             cells: strand.cells,
             searches: strand.searches,
+            cold: strand.cold,
             inputs_sha256: hex(strand.hash),
             memory: memory.clone(),
             loaded: loaded.clone(),
         };
         strands.into_iter().map(record).collect()
+    }
+
+    /// Tells every target to let go of the models of `strands`. Per target, whether all of them are gone.
+    async fn unload_all(&self, strands: &[Strand]) -> Vec<bool> {
+        let mut gone = Vec::new();
+        for target in 0..self.targets.len() {
+            let mut all = true;
+            for lane in strands.iter().map(|strand| &strand.lanes[target]) {
+                let has_model = lane.lacking.is_none();
+                all &= has_model && self.unload(target, &lane.asker.model).await;
+            }
+            gone.push(all);
+        }
+        gone
+    }
+
+    /// Lets every target load what it needs and allocate what it allocates on first use, phase by phase.
+    async fn load_models(&self, strands: &mut [Strand], watch: &Watch, settle: Duration) {
+        let rounds = strands[0].workload.rounds;
+        let mut steps = vec![(Phase::Loading, Phase::Loaded, 1)];
+        if rounds.warmup > 0 && !strands[0].workload.loads.is_empty() {
+            steps.push((Phase::Loaded, Phase::Warm, rounds.warmup));
+        }
+        for (during, then, requests) in steps {
+            let work = work::warm_up(strands, requests);
+            if during == Phase::Loading {
+                watch.phase(during).await;
+            }
+            for target in 0..self.targets.len() {
+                if strands[0].lanes[target].lacking.is_none() && !self.stopped() {
+                    let calls = calls(strands, target, &work);
+                    drive::warm_up(&self.targets[target].client, calls, 1).await;
+                }
+            }
+            watch.phase(then).await;
+            tokio::time::sleep(settle).await;
+        }
+        if !strands[0].workload.loads.is_empty() {
+            watch.phase(Phase::Load).await;
+        }
     }
 
     /// Every round at one load.
@@ -416,11 +545,10 @@ impl Runner<'_> {
             .iter_mut()
             .enumerate()
             .map(|(part, strand)| {
-                let asker = &mut strand.lanes[target].asker;
                 let of_part = replies
                     .iter()
                     .filter(|reply| work.measured[reply.call].part == part);
-                self.read(asker, of_part, work, new_connections, noise)
+                self.read(strand, target, of_part, work, new_connections, noise)
             })
             .collect()
     }
@@ -428,7 +556,8 @@ impl Runner<'_> {
     /// Reads what came back of one part's work.
     fn read<'b>(
         &self,
-        asker: &mut Asker,
+        strand: &mut Strand,
+        target: usize,
         replies: impl Iterator<Item = &'b drive::Reply>,
         work: &RoundWork,
         new_connections: u64,
@@ -439,7 +568,19 @@ impl Runner<'_> {
         let mut last: Option<Instant> = None;
         for (index, reply) in replies.enumerate() {
             let item = &work.measured[reply.call].session.turns[reply.turn];
-            let reading = asker.read(item, &reply.exchange);
+            let reading = strand.lanes[target].asker.read(item, &reply.exchange);
+            let kept = &mut strand.kept[target];
+            // Later turns carry what was said before them, which is not kept.
+            if index.is_multiple_of(KEEP_EVERY)
+                && reply.turn == 0
+                && kept.len() < MOST_KEPT
+                && let Ok(answer) = &reading.outcome
+            {
+                kept.push(Kept {
+                    item: item.clone(),
+                    answer: answer.clone(),
+                });
+            }
             first = Some(first.map_or(reply.intended, |first| first.min(reply.intended)));
             last = last.max(Some(reply.exchange.ended));
             let place = Place {
@@ -449,9 +590,7 @@ impl Runner<'_> {
             };
             let mut sample =
                 Sample::new(self.clock, place, reply.intended, &reply.exchange, reading);
-            if !index.is_multiple_of(KEEP_EVERY) {
-                sample.shed();
-            }
+            sample.shed();
             samples.push(sample);
         }
         let since = |at: Instant| {

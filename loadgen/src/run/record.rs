@@ -5,14 +5,14 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Model, Target};
+use super::{Cold, Model, Target};
 use crate::{
     checks::Check,
     client::Exchange,
     host::Noise,
     memory::Series,
     routes::{Answer, Asker, Content, Failure, Generation, Lacking, Reading},
-    workload::{LoadPoint, Search, Workload},
+    workload::{LoadPoint, Search, Slo, SloMetric, Workload},
 };
 
 /// Everything that was measured.
@@ -43,6 +43,8 @@ pub struct WorkloadRecord {
     pub cells: Vec<Cell>,
     /// Per search for a highest rate.
     pub searches: Vec<SearchRecord>,
+    /// Per target; empty where the workload asks for no cold starts.
+    pub cold: Vec<Option<Cold>>,
     /// SHA-256 over the measured work, in order: equal hashes mean equal work.
     pub inputs_sha256: String,
     /// Per target, over all loads.
@@ -106,6 +108,8 @@ pub struct Sample {
     pub status: Option<u16>,
     /// Bytes of the reply's body.
     pub bytes: u64,
+    /// Whether it had to be sent twice, because a kept connection had been closed.
+    pub resent: bool,
     /// The checked reply, or why it does not count.
     pub outcome: Result<Answer, Failure>,
 }
@@ -189,6 +193,7 @@ impl Sample {
                 .iter()
                 .map(|(_, bytes)| bytes.len() as u64)
                 .sum(),
+            resent: exchange.resent,
             outcome: reading.outcome,
         }
     }
@@ -258,6 +263,29 @@ impl Sample {
         (visible > 1 && !time.is_zero()).then(|| time.as_secs_f64() / (visible - 1) as f64)
     }
 
+    /// The time that a promise of `metric` is about; `None` for a failed request, which keeps none. A text of one token has no
+    /// time per token and keeps any promise about it.
+    pub fn promised(&self, metric: SloMetric) -> Option<Duration> {
+        self.outcome.as_ref().ok()?;
+        Some(match metric {
+            SloMetric::E2e => self.response_time(),
+            SloMetric::Ttft => self
+                .to_first_token()
+                .unwrap_or_else(|| self.response_time()),
+            SloMetric::Tpot => self
+                .seconds_per_token()
+                .map_or(Duration::ZERO, Duration::from_secs_f64),
+        })
+    }
+
+    /// Whether it is a good reply within every time of `slo`.
+    pub fn keeps(&self, slo: &Slo) -> bool {
+        self.outcome.is_ok()
+            && slo
+                .promises()
+                .all(|(metric, limit)| self.promised(metric).is_some_and(|time| time <= limit))
+    }
+
     /// Tokens per second while decoding: the inverse of [`Self::seconds_per_token`].
     pub fn decode_tokens_per_second(&self) -> Option<f64> {
         self.seconds_per_token().map(f64::recip)
@@ -306,6 +334,7 @@ pub(crate) mod testing {
             },
             status: Some(200),
             bytes: 1,
+            resent: false,
             outcome: Ok(Answer {
                 input_tokens: Some(1),
                 cached_tokens: None,
@@ -336,6 +365,48 @@ mod tests {
         assert_eq!(sample.tail(), Some(Duration::from_millis(10)));
         let gaps: Vec<Duration> = sample.gaps().collect();
         assert_eq!(gaps, [Duration::from_millis(30)]);
+    }
+
+    #[test]
+    fn a_good_reply_keeps_every_time_of_the_slo_and_a_failed_one_none() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        let sample = text([0, 10, 100], &[40, 60, 80], 3, false);
+        let check = |slo: Slo, expected| assert_eq!(sample.keeps(&slo), expected, "{slo:?}");
+        let none = Slo::default();
+        check(
+            Slo {
+                ttft: ms(40),
+                tpot: ms(20),
+                e2e: ms(100),
+            },
+            true,
+        );
+        check(
+            Slo {
+                ttft: ms(39),
+                ..none
+            },
+            false,
+        );
+        check(
+            Slo {
+                tpot: ms(19),
+                ..none
+            },
+            false,
+        );
+        check(
+            Slo {
+                e2e: ms(99),
+                ..none
+            },
+            false,
+        );
+        let failed = Sample {
+            outcome: Err(Failure::Empty),
+            ..sample.clone()
+        };
+        assert!(!failed.keeps(&none));
     }
 
     #[test]

@@ -1,9 +1,7 @@
-use std::time::Duration;
-
 use super::{Sample, SearchOutcome, SearchStep};
 use crate::{
     stats::{self, Judgement},
-    workload::{Search, SloMetric},
+    workload::Search,
 };
 
 /// Rates that one search tries at most; precision usually ends it long before.
@@ -76,33 +74,33 @@ impl Searcher {
 /// over the limit would be seen with at most 1 % probability if the true share were too large. Neighbours count in full, as
 /// they do there: near the capacity they always resemble each other, and stability is judged apart.
 pub(super) fn judge(search: &Search, samples: &[Sample]) -> (usize, bool) {
-    let limit = search.max.as_secs_f64();
-    let keeps = |sample: &&Sample| time(search.metric, sample).is_some_and(|time| time <= limit);
+    let limit = search.max;
+    let keeps = |sample: &&Sample| {
+        sample
+            .promised(search.metric)
+            .is_some_and(|time| time <= limit)
+    };
     let over = samples.len() - samples.iter().filter(keeps).count();
-    let judgement = stats::counted(over as u64, samples.len() as u64, search.quantile);
+    let judgement = stats::counted(
+        over as u64,
+        samples.len() as u64,
+        search.quantile,
+        stats::COUNTING_CONFIDENCE,
+    );
     let kept = judgement == Judgement::Pass;
     (over, kept)
 }
 
-/// The promised time of one request in seconds; `None` for a failed one. A text of one token has no time per token, and
-/// keeps any promise about it.
-fn time(metric: SloMetric, sample: &Sample) -> Option<f64> {
-    sample.outcome.as_ref().ok()?;
-    match metric {
-        SloMetric::E2e => Some(sample.response_time().as_secs_f64()),
-        SloMetric::Ttft => sample
-            .to_first_token()
-            .or_else(|| Some(sample.response_time()))
-            .as_ref()
-            .map(Duration::as_secs_f64),
-        SloMetric::Tpot => Some(sample.seconds_per_token().unwrap_or(0.0)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::{routes::Failure, run::record::testing::text, workload::Arrival};
+    use crate::{
+        routes::Failure,
+        run::record::testing::text,
+        workload::{Arrival, SloMetric},
+    };
 
     fn search(start: f64, limit: f64) -> Search {
         Search {

@@ -3,8 +3,11 @@ use std::{sync::Arc, time::Duration};
 use rand::{RngExt, rngs::Xoshiro256PlusPlus};
 use sha2::{Digest, Sha256};
 
-use super::{Cell, Lane, SearchRecord, drive::Call, warmup_size};
-use crate::workload::{Inputs, LoadPoint, Session, Stream, Workload, offsets, stream};
+use super::{Cell, Cold, Lane, SearchRecord, drive::Call, warmup_size};
+use crate::{
+    checks::audit::Kept,
+    workload::{Inputs, LoadPoint, Session, Stream, Workload, offsets, stream},
+};
 
 /// One workload's part of the traffic while it is measured.
 pub(super) struct Strand {
@@ -17,6 +20,10 @@ pub(super) struct Strand {
     pub hash: Sha256,
     pub cells: Vec<Cell>,
     pub searches: Vec<SearchRecord>,
+    /// Per target.
+    pub cold: Vec<Option<Cold>>,
+    /// Per target, some of the measured work with the replies to it.
+    pub kept: Vec<Vec<Kept>>,
 }
 
 /// The work of one round, the same for every target; made before its clock starts.
@@ -60,16 +67,7 @@ impl Mixer {
         let rounds = strands[0].workload.rounds;
         let count = load.requests().unwrap_or(rounds.requests);
         let warmup = warmup_size(rounds.warmup, load.concurrency().unwrap_or(1));
-        let warmup = strands
-            .iter_mut()
-            .enumerate()
-            .flat_map(|(part, strand)| {
-                let sessions = strand.inputs.take_warmup(warmup);
-                sessions
-                    .into_iter()
-                    .map(move |session| Job { part, session })
-            })
-            .collect();
+        let warmup = warm_up(strands, warmup);
         let measured: Vec<Job> = (0..count)
             .map(|_| {
                 let part = self.part(strands);
@@ -97,6 +95,20 @@ impl Mixer {
         }
         strands.len() - 1
     }
+}
+
+/// `count` requests of every part that are not measured.
+pub(super) fn warm_up(strands: &mut [Strand], count: usize) -> Vec<Job> {
+    strands
+        .iter_mut()
+        .enumerate()
+        .flat_map(|(part, strand)| {
+            let sessions = strand.inputs.take_warmup(count);
+            sessions
+                .into_iter()
+                .map(move |session| Job { part, session })
+        })
+        .collect()
 }
 
 /// The calls that put `jobs` to a target.

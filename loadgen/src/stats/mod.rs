@@ -19,10 +19,10 @@ mod verdict;
 pub use fit::{Line, least_squares};
 pub use interval::{Interval, effective_samples, minimum_samples, quantile_interval};
 pub use pooled::{Pooled, Quotient};
-pub use ratio::{NoRatio, PairedRounds, Ratio, ratio, ratio_of};
-pub use recorder::Recorder;
+pub use ratio::{NoRatio, PairedRounds, Ratio, ratio, ratio_at, ratio_of, ratio_of_at};
+pub use recorder::{Recorder, hdr_base64};
 pub use steady::{Flow, flow};
-pub use threshold::{Judgement, at_most, counted, fewest_to_pass};
+pub use threshold::{COUNTING_CONFIDENCE, Judgement, at_most, counted, fewest_to_pass};
 pub use trend::{OrderEffect, order_effect, rank_correlation};
 pub use verdict::{Better, Verdict, holm, verdict, verdict_among};
 

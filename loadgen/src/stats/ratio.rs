@@ -33,7 +33,7 @@ pub struct PairedRounds<'a> {
 pub struct Ratio {
     /// The ratio of the pooled figures.
     pub estimate: f64,
-    /// Where the true ratio lies with 95 % confidence.
+    /// Where the true ratio lies with the confidence asked for, 95 % where none is named.
     pub interval: Interval,
     /// How probable so large a difference would be between equal targets, two-sided.
     pub p_value: f64,
@@ -63,10 +63,24 @@ pub enum NoRatio {
 /// # Errors
 /// [`NoRatio`] when the data cannot carry the claim.
 pub fn ratio(rounds: PairedRounds<'_>, quantile: f64, seed: u64) -> Result<Ratio, NoRatio> {
-    ratio_of(
+    ratio_at(rounds, quantile, seed, CONFIDENCE)
+}
+
+/// [`ratio`] with an interval of another confidence than 95 %.
+///
+/// # Errors
+/// [`NoRatio`] when the data cannot carry the claim.
+pub fn ratio_at(
+    rounds: PairedRounds<'_>,
+    quantile: f64,
+    seed: u64,
+    confidence: f64,
+) -> Result<Ratio, NoRatio> {
+    ratio_of_at(
         &Quantile::new(rounds.candidate, quantile),
         &Quantile::new(rounds.baseline, quantile),
         seed,
+        confidence,
     )
 }
 
@@ -78,6 +92,19 @@ pub fn ratio_of(
     candidate: &impl Pooled,
     baseline: &impl Pooled,
     seed: u64,
+) -> Result<Ratio, NoRatio> {
+    ratio_of_at(candidate, baseline, seed, CONFIDENCE)
+}
+
+/// [`ratio_of`] with an interval of another confidence than 95 %.
+///
+/// # Errors
+/// [`NoRatio`] when the data cannot carry the claim.
+pub fn ratio_of_at(
+    candidate: &impl Pooled,
+    baseline: &impl Pooled,
+    seed: u64,
+    confidence: f64,
 ) -> Result<Ratio, NoRatio> {
     let rounds = candidate.rounds().min(baseline.rounds());
     if rounds < MINIMUM_ROUNDS {
@@ -102,7 +129,7 @@ pub fn ratio_of(
     let count = rounds as f64;
     let standard_error = standard_deviation(&draws) * (count / (count - 1.0)).sqrt();
     let student = StudentsT::new(0.0, 1.0, count - 1.0).expect("there are at least two rounds");
-    let half_width = student.inverse_cdf(f64::midpoint(1.0, CONFIDENCE)) * standard_error;
+    let half_width = student.inverse_cdf(f64::midpoint(1.0, confidence)) * standard_error;
     let p_value = match (estimate == 0.0, standard_error > 0.0) {
         (true, _) => 1.0,
         (false, true) => 2.0 * student.sf((estimate / standard_error).abs()),

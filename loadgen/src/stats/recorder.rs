@@ -1,6 +1,10 @@
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hdrhistogram::{
+    Histogram,
+    serialization::{Serializer, V2DeflateSerializer},
+};
 
 /// The shortest time told apart from zero, in nanoseconds.
 const LOWEST_NS: u64 = 1_000;
@@ -65,12 +69,38 @@ impl Recorder {
     }
 }
 
+/// The finite ones of these milliseconds as the base64 form that HdrHistogram's tools exchange (V2, deflated), in nanoseconds.
+pub fn hdr_base64(milliseconds: &[f64]) -> String {
+    let mut recorder = Recorder::new();
+    for value in milliseconds.iter().filter(|value| value.is_finite()) {
+        recorder.record(Duration::from_secs_f64(value.max(0.0) / 1e3));
+    }
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(&recorder.histogram, &mut bytes)
+        .expect("a histogram within its bounds can be written to memory");
+    BASE64_STANDARD.encode(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::stats::nearest_rank;
+
+    #[test]
+    fn the_exchanged_form_is_read_back_by_the_library_that_defines_it() {
+        let text = hdr_base64(&[1.0, 2.0, 40.0, f64::INFINITY]);
+        assert!(text.starts_with("HISTF"), "{text}");
+        let bytes = BASE64_STANDARD.decode(text).unwrap();
+        let histogram: Histogram<u64> = hdrhistogram::serialization::Deserializer::new()
+            .deserialize(&mut bytes.as_slice())
+            .unwrap();
+        assert_eq!(histogram.len(), 3, "a failure has no time");
+        let p50 = histogram.value_at_quantile(0.5) as f64;
+        assert!((p50 - 2e6).abs() <= 2e3, "{p50}");
+    }
 
     #[test]
     fn an_empty_recorder_has_no_figures() {

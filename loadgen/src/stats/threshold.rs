@@ -7,8 +7,8 @@ use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::effective_samples;
 
-/// How sure an absolute claim must be.
-const CONFIDENCE: f64 = 0.99;
+/// How sure an absolute claim must be where nobody says otherwise: MLPerf's confidence.
+pub const COUNTING_CONFIDENCE: f64 = 0.99;
 
 /// What data say about a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -22,11 +22,11 @@ pub enum Judgement {
     Inconclusive,
 }
 
-/// Whether the true `quantile` of what `values` were drawn from is at most `limit`, with 99 % confidence either way.
+/// Whether the true `quantile` of what `values` were drawn from is at most `limit`, with `confidence` either way.
 /// `values` are in the order of measurement: neighbours that resemble each other count for less.
 ///
-/// With none over the limit, P95 needs 90 independent values and P99 needs 459.
-pub fn at_most(values: &[f64], quantile: f64, limit: f64) -> Judgement {
+/// With none over the limit, P95 needs 90 independent values and P99 needs 459 for a confidence of 99 %.
+pub fn at_most(values: &[f64], quantile: f64, limit: f64, confidence: f64) -> Judgement {
     let effective = effective_samples(values);
     if effective == 0 {
         return Judgement::Inconclusive;
@@ -34,13 +34,13 @@ pub fn at_most(values: &[f64], quantile: f64, limit: f64) -> Judgement {
     let over = values.iter().filter(|value| **value > limit).count();
     let share = over as f64 / values.len() as f64;
     let over = (share * effective as f64).round() as u64;
-    counted(over, effective as u64, quantile)
+    counted(over, effective as u64, quantile, confidence)
 }
 
 /// The same by the counts alone: `over` of `count` independent values exceed the limit.
-pub fn counted(over: u64, count: u64, quantile: f64) -> Judgement {
+pub fn counted(over: u64, count: u64, quantile: f64, confidence: f64) -> Judgement {
     let forbidden = Binomial::new(1.0 - quantile, count).expect("a quantile is a probability");
-    let unlikely = 1.0 - CONFIDENCE;
+    let unlikely = 1.0 - confidence;
     if forbidden.cdf(over) <= unlikely {
         Judgement::Pass
     } else if over > 0 && forbidden.sf(over - 1) <= unlikely {
@@ -50,9 +50,9 @@ pub fn counted(over: u64, count: u64, quantile: f64) -> Judgement {
     }
 }
 
-/// The fewest independent values, none over the limit, with which [`at_most`] can pass.
+/// The fewest independent values, none over the limit, with which [`at_most`] can pass at [`COUNTING_CONFIDENCE`].
 pub fn fewest_to_pass(quantile: f64) -> usize {
-    ((1.0 - CONFIDENCE).ln() / quantile.ln()).ceil() as usize
+    ((1.0 - COUNTING_CONFIDENCE).ln() / quantile.ln()).ceil() as usize
 }
 
 #[cfg(test)]
@@ -61,6 +61,10 @@ mod tests {
     use rand::{RngExt, SeedableRng, rngs::Xoshiro256PlusPlus};
 
     use super::*;
+
+    fn at_most(values: &[f64], quantile: f64, limit: f64) -> Judgement {
+        super::at_most(values, quantile, limit, COUNTING_CONFIDENCE)
+    }
 
     /// `count` values of which the given ones are 2, the others 1.
     fn with_over(count: usize, over: &[usize]) -> Vec<f64> {
@@ -83,6 +87,18 @@ mod tests {
         };
         check(0.95, 90);
         check(0.99, 459);
+    }
+
+    #[test]
+    fn less_confidence_needs_fewer_samples() {
+        let values = with_over(59, &[]);
+        let judged = |confidence| super::at_most(&values, 0.95, 1.5, confidence);
+        assert_eq!(judged(0.99), Judgement::Inconclusive);
+        assert_eq!(judged(0.95), Judgement::Pass, "0.95^59 is below 5 %");
+        assert_eq!(
+            super::at_most(&values[..58], 0.95, 1.5, 0.95),
+            Judgement::Inconclusive
+        );
     }
 
     #[test]

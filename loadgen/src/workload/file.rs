@@ -19,6 +19,9 @@ const TOKENS_PER_WORD: f64 = 1.33;
 /// Texts per embed request that any server could be asked for.
 const LARGEST_BATCH: usize = 4096;
 
+/// Cold starts of one target that anybody would wait for.
+const MOST_COLD_REPEATS: usize = 100;
+
 /// A workload file that makes no sense; one line that says where and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -47,6 +50,7 @@ struct Typed {
     rounds: TypedRounds,
     #[serde(default)]
     slo: TypedSlo,
+    cold: Option<TypedCold>,
     #[serde(default)]
     assert: Vec<TypedAssert>,
     #[serde(default)]
@@ -133,6 +137,12 @@ struct TypedSlo {
     ttft: Option<Span>,
     tpot: Option<Span>,
     e2e: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TypedCold {
+    repeats: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -254,6 +264,7 @@ fn mix(typed: Typed, name: String, folder: Option<&Path>) -> Result<Group, Strin
         part.workload.name = format!("{name}/{}", part.workload.name);
         part.workload.loads.clone_from(&loads);
         part.workload.rounds = rounds;
+        part.workload.cold_repeats = 0;
         part.workload.seed = typed.seed;
     }
     Ok(Group { name, parts })
@@ -306,10 +317,24 @@ fn workload(typed: Typed, name: String, folder: Option<&Path>) -> Result<Workloa
         Source::Jsonl { rows, .. } => Some(rows.as_slice()),
         Source::Synthetic | Source::Inline(_) => None,
     };
-    let loads = load::meant(typed.load, folder, rows)?;
+    let cold_repeats = match typed.cold {
+        None => 0,
+        Some(TypedCold { repeats }) if (1..=MOST_COLD_REPEATS).contains(&repeats) => repeats,
+        Some(_) => {
+            return Err(format!(
+                "cold.repeats lies between 1 and {MOST_COLD_REPEATS}"
+            ));
+        }
+    };
+    // A file that asks for cold starts and names no load wants nothing else.
+    let loads = if cold_repeats > 0 && typed.load.is_empty() {
+        Vec::new()
+    } else {
+        load::meant(typed.load, folder, rows)?
+    };
     let asserts = typed.assert.into_iter().map(|assert| {
-        let confidence = assert.confidence.unwrap_or(0.95);
-        if confidence > 0.5 && confidence < 1.0 {
+        let confidence = assert.confidence;
+        if confidence.is_none_or(|share| share > 0.5 && share < 1.0) {
             Ok(Assert {
                 expr: assert.expr,
                 confidence,
@@ -337,6 +362,7 @@ fn workload(typed: Typed, name: String, folder: Option<&Path>) -> Result<Workloa
             tpot: typed.slo.tpot.map(|span| span.0),
             e2e: typed.slo.e2e.map(|span| span.0),
         },
+        cold_repeats,
         asserts: asserts.collect::<Result<_, _>>()?,
         primary: typed.primary.unwrap_or_else(|| "e2e.p95".into()),
     })
@@ -630,7 +656,7 @@ confidence = 0.99
         assert_eq!(workload.num_ctx, Some(4096));
         assert_eq!(workload.turns.think_time, Duration::from_secs(2));
         assert_eq!(workload.slo.tpot, Some(Duration::from_millis(60)));
-        assert_eq!(workload.asserts[0].confidence, 0.99);
+        assert_eq!(workload.asserts[0].confidence, Some(0.99));
         assert_eq!(workload.loads.len(), 4);
         assert!(matches!(
             workload.loads[3],

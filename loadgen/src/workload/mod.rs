@@ -67,6 +67,8 @@ pub struct Workload {
     pub rounds: Rounds,
     /// What counts as a good reply in time.
     pub slo: Slo,
+    /// How often each target is asked with no model in memory, before anything else; 0 for not at all.
+    pub cold_repeats: usize,
     /// What must hold of the result.
     pub asserts: Vec<Assert>,
     /// What ratio is the headline, such as `e2e.p95`; declared before the run.
@@ -218,8 +220,8 @@ pub struct Slo {
 pub struct Assert {
     /// Such as `ratio(e2e.p95) <= 0.9`.
     pub expr: String,
-    /// With this confidence.
-    pub confidence: f64,
+    /// With this confidence; `None` for what each kind of assertion has by itself.
+    pub confidence: Option<f64>,
 }
 
 /// Workloads that share one stream of requests; most groups have one part.
@@ -257,6 +259,24 @@ impl Kind {
     /// Whether replies are streamed text.
     pub fn streams(self) -> bool {
         matches!(self, Self::Generate | Self::Chat)
+    }
+}
+
+impl Slo {
+    /// What is promised, and within which time.
+    pub fn promises(&self) -> impl Iterator<Item = (SloMetric, Duration)> {
+        [
+            (SloMetric::Ttft, self.ttft),
+            (SloMetric::Tpot, self.tpot),
+            (SloMetric::E2e, self.e2e),
+        ]
+        .into_iter()
+        .filter_map(|(metric, limit)| Some((metric, limit?)))
+    }
+
+    /// Whether anything is promised.
+    pub fn is_set(&self) -> bool {
+        self.promises().next().is_some()
     }
 }
 

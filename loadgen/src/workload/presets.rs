@@ -1,7 +1,7 @@
 use super::{Group, file};
 
 /// The bundled workload files, in the order in which they are listed.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("generate", include_str!("../../presets/generate.toml")),
     ("embed", include_str!("../../presets/embed.toml")),
     ("classify", include_str!("../../presets/classify.toml")),
@@ -26,6 +26,7 @@ const FILES: [(&str, &str); 12] = [
     ),
     ("mixed", include_str!("../../presets/mixed.toml")),
     ("capacity", include_str!("../../presets/capacity.toml")),
+    ("cold-start", include_str!("../../presets/cold-start.toml")),
 ];
 
 /// The names of the bundled workloads.
@@ -58,7 +59,11 @@ mod tests {
             assert_eq!(group.name, name);
             for part in &group.parts {
                 assert!(!part.workload.description.is_empty(), "{name}");
-                assert!(!part.workload.loads.is_empty(), "{name}");
+                let workload = &part.workload;
+                assert!(
+                    !workload.loads.is_empty() || workload.cold_repeats > 0,
+                    "{name}"
+                );
             }
         }
     }

@@ -10,7 +10,7 @@ fn measure(url: &str, text: &str) -> Outcome {
     let path: PathBuf = folder.path().join("w.toml");
     fs::write(&path, format!("schema = 1\nname = \"w\"\n{text}")).unwrap();
     loadgen(&format!(
-        "run {} --target m={url} --quiet --no-checks",
+        "run {} --target m={url} --quiet --no-checks --keep-loaded",
         path.display()
     ))
 }

@@ -13,6 +13,7 @@ mod memory;
 mod pages;
 mod proof;
 mod reports;
+mod starts;
 mod support;
 mod trust;
 mod usage;

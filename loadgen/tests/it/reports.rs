@@ -2,7 +2,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::{LOADGEN, Mock};
+use crate::support::{LOADGEN, Mock, assert_valid};
 
 fn run(words: &[&str]) -> Output {
     Command::new(LOADGEN).args(words).output().unwrap()
@@ -87,4 +87,66 @@ fn what_is_no_report_is_refused_in_one_line() {
     assert!(newer.contains("use the loadgen that wrote it"), "{newer}");
     let missing = run(&["report", "/nonexistent/run.json"]);
     assert_eq!(missing.status.code(), Some(2));
+}
+
+#[test]
+fn raw_samples_are_compressed_when_their_file_says_so_and_rounds_are_lines_for_benchstat() {
+    let mock = Mock::start("--ttft 2ms --itl 1ms");
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (packed, rounds, json) = (file("raw.jsonl.zst"), file("rounds.txt"), file("run.json"));
+    let target = format!("m={}", mock.url);
+    let output = run(&[
+        "run",
+        "generate",
+        "--target",
+        &target,
+        "--quiet",
+        "--no-checks",
+        "--rounds",
+        "3",
+        "--requests",
+        "4",
+        "--num-predict",
+        "4",
+        "--raw",
+        &packed,
+        "--benchstat",
+        &rounds,
+        "--json",
+        &json,
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let mut compressed = std::fs::File::open(packed).unwrap();
+    let mut unpacked = String::new();
+    let mut reader = ruzstd::decoding::StreamingDecoder::new(&mut compressed).unwrap();
+    std::io::Read::read_to_string(&mut reader, &mut unpacked).unwrap();
+    let samples: Vec<Value> = unpacked
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(samples.len(), 12);
+    samples
+        .iter()
+        .for_each(|sample| assert_valid("raw", sample));
+
+    let lines = std::fs::read_to_string(&rounds).unwrap();
+    let measured: Vec<&str> = lines
+        .lines()
+        .filter(|line| {
+            line.starts_with("BenchmarkServe/workload=generate/load=closed_c=1/target=m 4 ")
+        })
+        .collect();
+    assert_eq!(measured.len(), 3, "{lines}");
+    assert!(
+        measured[0].contains(" ns/op ") && measured[0].ends_with(" tok/s"),
+        "{lines}"
+    );
+    let again = file("again.txt");
+    assert!(
+        run(&["report", &json, "--benchstat", &again])
+            .status
+            .success()
+    );
+    assert_eq!(std::fs::read_to_string(again).unwrap(), lines);
 }

@@ -60,10 +60,17 @@ pub struct Outcome {
 
 /// Runs `loadgen` with these options; words are split at blanks.
 pub fn loadgen(options: &str) -> Outcome {
+    let words: Vec<&str> = options.split_whitespace().collect();
+    run(&words, &[])
+}
+
+/// Runs `loadgen` with these words, then those.
+pub fn run(words: &[&str], more: &[&str]) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let [json, raw, csv] = ["json", "raw", "csv"].map(|form| folder.path().join(form));
     let output = Command::new(LOADGEN)
-        .args(options.split_whitespace())
+        .args(words)
+        .args(more)
         .arg("--json")
         .arg(&json)
         .arg("--raw")

@@ -196,3 +196,55 @@ fn calibration_tells_what_the_client_adds() {
         assert!(pieces >= streams * 32.0, "{}", run.table);
     }
 }
+
+#[test]
+fn a_server_that_computes_otherwise_under_load_is_found_out() {
+    // Every second reply is another vector. Requests 0 and 8 of a round are kept and asked again one after the other, so that
+    // exactly one of the two is answered otherwise.
+    let mock = Mock::start("--embed-time 2ms --fault other-vector:2");
+    let run = loadgen(&format!(
+        "--target m={} --workload embed --rounds 2 --requests 9",
+        mock.url
+    ));
+    assert_eq!(run.code, 4, "{}", run.table);
+    assert!(
+        on_one_line(&run.table).contains("replies under load are those given alone"),
+        "{}",
+        run.table
+    );
+}
+
+#[test]
+fn goodput_counts_good_replies_in_time_and_confidence_is_the_files() {
+    let mock = Mock::start("--ttft 20ms --itl 1ms");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("slo.toml");
+    let measured = |ttft: &str, confidence: &str| {
+        let text = format!(
+            "schema = 1\nkind = \"generate\"\n[output]\ntokens = 4\n[rounds]\ncount = 6\nrequests = 10\n[slo]\nttft = \"{ttft}\"\n\
+             [[assert]]\nexpr = \"m.ttft.p95 < 1s\"\n{confidence}"
+        );
+        std::fs::write(&path, text).unwrap();
+        loadgen(&format!(
+            "run {} --target m={} --quiet --no-checks",
+            path.display(),
+            mock.url
+        ))
+    };
+    let kept = measured("1s", "");
+    assert_eq!(kept.served(0)["good_in_time"], 60);
+    assert_eq!(
+        kept.served(0)["goodput_per_s"],
+        kept.served(0)["requests_per_s"]
+    );
+    assert_eq!(
+        kept.code, 3,
+        "60 requests do not carry 99 %: {}",
+        kept.table
+    );
+    let broken = measured("10ms", "confidence = 0.9");
+    assert_eq!(broken.served(0)["good_in_time"], 0);
+    assert_eq!(broken.json["workloads"][0]["slo"]["ttft_ms"], 10.0);
+    assert!(broken.table.contains("goodput/s"), "{}", broken.table);
+    assert_eq!(broken.code, 0, "they do carry 90 %: {}", broken.table);
+}

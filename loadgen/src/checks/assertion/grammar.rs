@@ -11,6 +11,8 @@ pub struct Assertion {
     pub comparator: Comparator,
     /// The right side.
     pub limit: Quantity,
+    /// How sure it must be; `None` for 95 % on intervals and 99 % where requests are counted.
+    pub confidence: Option<f64>,
     /// As typed, for the report.
     typed: String,
 }
@@ -61,7 +63,7 @@ struct Known {
 }
 
 /// Every metric that may be named, in the words of reports.
-const METRICS: [Known; 23] = [
+const METRICS: [Known; 25] = [
     many("e2e", Dimension::Time),
     many("service", Dimension::Time),
     many("ttfb", Dimension::Time),
@@ -74,6 +76,8 @@ const METRICS: [Known; 23] = [
     one("requests", Dimension::Plain),
     one("output_tokens", Dimension::Plain),
     one("input_tokens", Dimension::Plain),
+    one("goodput", Dimension::Plain),
+    one("slo_share", Dimension::Plain),
     one("errors", Dimension::Plain),
     one("error_rate", Dimension::Plain),
     one("equal_length", Dimension::Plain),
@@ -160,6 +164,7 @@ impl FromStr for Assertion {
             subject,
             comparator,
             limit,
+            confidence: None,
             typed: typed.split_whitespace().collect::<Vec<_>>().join(" "),
         })
     }

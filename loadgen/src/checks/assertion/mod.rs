@@ -7,7 +7,7 @@
 mod grammar;
 mod quantity;
 
-use crate::stats::{Interval, Judgement, at_most};
+use crate::stats::{self, COUNTING_CONFIDENCE, Interval, Judgement};
 
 pub use grammar::{Assertion, Comparator, Statistic};
 
@@ -20,7 +20,7 @@ pub enum Evidence {
     Estimate {
         /// The figure.
         value: f64,
-        /// Where the true one lies with 95 % confidence.
+        /// Where the true one lies with the confidence asked for.
         interval: Interval,
     },
     /// The values of a percentile in the order of measurement, failures as infinity, in milliseconds, bytes or plain
@@ -74,11 +74,11 @@ pub fn judge(assertion: &Assertion, evidence: &Evidence) -> Judged {
         }
         Evidence::Values { values, quantile } => {
             let over = values.iter().filter(|value| **value > limit).count();
+            let confidence = assertion.confidence.unwrap_or(COUNTING_CONFIDENCE);
+            let at_most = || stats::at_most(values, *quantile, limit, confidence);
             let judgement = match comparator {
-                Comparator::Less | Comparator::AtMost => at_most(values, *quantile, limit),
-                Comparator::More | Comparator::AtLeast => {
-                    opposite(at_most(values, *quantile, limit))
-                }
+                Comparator::Less | Comparator::AtMost => at_most(),
+                Comparator::More | Comparator::AtLeast => opposite(at_most()),
                 Comparator::Equal => Judgement::Inconclusive,
             };
             Judged {
@@ -195,6 +195,21 @@ mod tests {
         );
         check("ours.ttft.p95 < 0.05s", &values(90, 100.0), Judgement::Fail);
         check("ours.ttft.p95 > 200ms", &values(90, 300.0), Judgement::Pass);
+    }
+
+    #[test]
+    fn less_confidence_is_satisfied_with_fewer_requests() {
+        let evidence = Evidence::Values {
+            values: vec![100.0; 60],
+            quantile: 0.95,
+        };
+        let mut assertion: Assertion = "ours.ttft.p95 < 200ms".parse().unwrap();
+        assert_eq!(
+            judge(&assertion, &evidence).judgement,
+            Judgement::Inconclusive
+        );
+        assertion.confidence = Some(0.95);
+        assert_eq!(judge(&assertion, &evidence).judgement, Judgement::Pass);
     }
 
     #[test]

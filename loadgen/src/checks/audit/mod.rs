@@ -1,9 +1,11 @@
 //! What a target does that would make its figures mean something else: remember replies, or miscount tokens.
 //!
 //! Asked after the measured rounds, so that it can disturb none. `cache` replays one prompt against prompts that never
-//! repeat, after MLPerf's compliance test 04; `tokens` counts what the server counts, through log-probabilities.
+//! repeat, after MLPerf's compliance test 04; `tokens` counts what the server counts, through log-probabilities; `recheck`
+//! asks again, alone, some of what was asked under load.
 
 mod cache;
+mod recheck;
 mod tokens;
 
 use std::time::Instant;
@@ -15,12 +17,15 @@ use crate::{
     workload::{Cache, Inputs, Item, Workload},
 };
 
-/// Audits one target with work that it has not seen yet.
+pub use recheck::Kept;
+
+/// Audits one target with work that it has not seen yet, and with some that it was measured by.
 pub async fn target(
     workload: &Workload,
     name: &str,
     client: &Client,
     asker: &Asker,
+    kept: &[Kept],
     seed: u64,
 ) -> Vec<Check> {
     let scope = format!("{} at {name}", workload.name);
@@ -28,6 +33,9 @@ pub async fn target(
     let mut checks = vec![cache::audit(&scope, client, asker, &unseen).await];
     if workload.kind.streams() {
         checks.push(tokens::audit(&scope, client, asker, &unseen[0]).await);
+    }
+    if !kept.is_empty() {
+        checks.push(recheck::audit(&scope, client, asker, kept).await);
     }
     checks
 }

@@ -73,7 +73,8 @@ pub(super) async fn compare(pair: &str, candidate: &Side<'_>, baseline: &Side<'_
 async fn labels(side: &Side<'_>) -> Result<Labels, String> {
     let mut labels = Vec::new();
     for (text, _) in OPINIONS {
-        match side.put(&item(Input::Text(text.into()))).await?.content {
+        let answer = side.put(&item(Input::Text(text.into()))).await;
+        match answer.map_err(|one| one.to_string())?.content {
             Content::Label(labelled) => labels.push(labelled.best),
             Content::Text(_) | Content::Vectors(_) => {
                 return Err(format!("{}: no label", side.name));

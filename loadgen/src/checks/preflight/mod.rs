@@ -12,11 +12,12 @@ mod vectors;
 use super::Check;
 use crate::{
     client::Client,
-    routes::{Answer, Asker},
+    routes::{Answer, Asker, Failure},
     workload::{Input, Inputs, Item, Kind, Workload},
 };
 
 pub use identity::is_loaded;
+pub use vectors::{ACROSS, cosine};
 
 /// Texts that a preflight uses up.
 pub const TEXTS: usize = prompts::PROBES;
@@ -67,15 +68,24 @@ pub async fn compare(
 }
 
 impl Side<'_> {
-    /// Puts one piece of work to the target; the error is one line for the report.
-    async fn put(&self, item: &Item) -> Result<Answer, String> {
+    /// Puts one piece of work to the target.
+    async fn put(&self, item: &Item) -> Result<Answer, Unanswered> {
         let mut asker = self.asker.clone();
         let exchange = self.client.post(&asker.request(item, &[])).await;
         let reading = asker.read(item, &exchange);
-        reading
-            .outcome
-            .map_err(|failure| format!("{}: {failure}", self.name))
+        reading.outcome.map_err(|failure| Unanswered {
+            name: self.name.to_owned(),
+            failure,
+        })
     }
+}
+
+/// A question without a good reply; one line for the report.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {failure}")]
+struct Unanswered {
+    name: String,
+    failure: Failure,
 }
 
 /// A piece of work that is not measured.

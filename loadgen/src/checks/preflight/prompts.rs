@@ -1,9 +1,9 @@
 //! The same prompt has as many tokens on both sides, and greedy decoding says about the same.
 
-use super::Side;
+use super::{Side, Unanswered};
 use crate::{
     checks::{Check, Outcome},
-    routes::{Answer, Content},
+    routes::{Answer, Content, Failure},
     workload::Item,
 };
 
@@ -11,6 +11,8 @@ use crate::{
 pub(super) const PROBES: usize = 20;
 /// Probes whose greedy texts are compared.
 const TEXTS: usize = 3;
+/// Tokens asked for where only the prompt is counted: one alone may be no text, half a character or a space that is cut.
+const COUNT_TOKENS: u64 = 4;
 /// Tokens of each of those texts.
 const TEXT_TOKENS: u64 = 24;
 /// Below this share of common beginning, the texts are called different: kernels round differently, models do not.
@@ -62,10 +64,25 @@ async fn ask_all(side: &Side<'_>, probes: &[Item]) -> Result<Vec<Reply>, String>
     let mut replies = Vec::new();
     for (index, probe) in probes.iter().enumerate() {
         let probe = Item {
-            max_tokens: if index < TEXTS { TEXT_TOKENS } else { 1 },
+            max_tokens: if index < TEXTS {
+                TEXT_TOKENS
+            } else {
+                COUNT_TOKENS
+            },
             ..probe.clone()
         };
-        replies.push(reply(side.put(&probe).await?));
+        replies.push(match side.put(&probe).await {
+            Ok(answer) => reply(answer),
+            // A model may end its text at once. That says nothing about the prompt, which another probe will count.
+            Err(Unanswered {
+                failure: Failure::Empty,
+                ..
+            }) => Reply {
+                text: String::new(),
+                prompt_tokens: None,
+            },
+            Err(unanswered) => return Err(unanswered.to_string()),
+        });
     }
     Ok(replies)
 }
@@ -87,7 +104,7 @@ fn same_counts(pair: &str, one: &[Reply], other: &[Reply]) -> Check {
         .filter_map(|(one, other)| one.prompt_tokens.zip(other.prompt_tokens))
         .collect();
     let (outcome, found) = match counts.iter().find(|(one, other)| one != other) {
-        None if counts.len() == one.len() => {
+        None if !counts.is_empty() && 2 * counts.len() >= one.len() => {
             (Outcome::Pass, format!("equal for {} probes", counts.len()))
         }
         None => (
@@ -176,7 +193,13 @@ mod tests {
         };
         check(&[Some(3), Some(9)], &[Some(3), Some(9)], Outcome::Pass);
         check(&[Some(3), Some(9)], &[Some(3), Some(8)], Outcome::Fail);
-        check(&[Some(3), None], &[Some(3), Some(8)], Outcome::Unknown);
+        check(&[Some(3), None], &[Some(3), Some(8)], Outcome::Pass);
+        check(&[None, None], &[Some(3), Some(8)], Outcome::Unknown);
+        check(
+            &[Some(3), None, None],
+            &[Some(3), Some(8), None],
+            Outcome::Unknown,
+        );
     }
 
     #[test]

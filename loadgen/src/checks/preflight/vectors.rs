@@ -68,7 +68,10 @@ async fn space(side: &Side<'_>) -> Result<Space, String> {
 }
 
 async fn vectors(side: &Side<'_>, input: Input, expected: usize) -> Result<Vec<Vec<f64>>, String> {
-    let answer = side.put(&item(input)).await?;
+    let answer = side
+        .put(&item(input))
+        .await
+        .map_err(|one| one.to_string())?;
     let Content::Vectors(vectors) = answer.content else {
         return Err(format!("{}: no vectors", side.name));
     };
@@ -169,8 +172,8 @@ fn least_cosine(one: &[Vec<f64>], other: &[Vec<f64>]) -> f64 {
         .fold(1.0, f64::min)
 }
 
-/// 0 for vectors of different or no length.
-fn cosine(one: &[f64], other: &[f64]) -> f64 {
+/// The cosine between two vectors; 0 for vectors of different or no length.
+pub fn cosine(one: &[f64], other: &[f64]) -> f64 {
     if one.len() != other.len() {
         return 0.0;
     }

@@ -7,6 +7,7 @@ use crate::{
     plan::Plan,
     run::{Cell, Record, Sample, Slot, WorkloadRecord},
     stats::{self, NoRatio, PairedRounds, Pooled, Quotient},
+    workload::Slo,
 };
 
 /// One demand, judged at one place.
@@ -110,15 +111,21 @@ impl Place<'_> {
     fn evidence(&self, assertion: &Assertion) -> Evidence {
         let metric = assertion.subject.metric;
         let statistic = assertion.subject.statistic;
+        let confidence = assertion.confidence.unwrap_or(stats::CONFIDENCE);
         let found = if assertion.subject.is_ratio {
-            self.ratio(metric, statistic)
+            self.ratio(metric, statistic, confidence)
         } else {
-            self.absolute(metric, statistic)
+            self.absolute(metric, statistic, confidence)
         };
         found.unwrap_or_else(Evidence::Missing)
     }
 
-    fn ratio(&self, metric: &str, statistic: Option<Statistic>) -> Result<Evidence, String> {
+    fn ratio(
+        &self,
+        metric: &str,
+        statistic: Option<Statistic>,
+        confidence: f64,
+    ) -> Result<Evidence, String> {
         let baseline = self.plan.targets.len() - 1;
         if self.target == baseline {
             return Err("the last target is what others are divided by".into());
@@ -134,37 +141,45 @@ impl Place<'_> {
                     candidate: &one,
                     baseline: &other,
                 };
-                stats::ratio(rounds, f64::from(percent) / 100.0, seed)
+                stats::ratio_at(rounds, f64::from(percent) / 100.0, seed, confidence)
             }
-            Some(Statistic::Mean) => stats::ratio_of(
+            Some(Statistic::Mean) => stats::ratio_of_at(
                 &Quotient::mean(&self.by_round(self.target, metric)),
                 &Quotient::mean(&self.by_round(baseline, metric)),
                 seed,
+                confidence,
             ),
-            None => stats::ratio_of(
+            None => stats::ratio_of_at(
                 &self.total(self.target, metric)?,
                 &self.total(baseline, metric)?,
                 seed,
+                confidence,
             ),
         };
         estimate(ratio)
     }
 
-    fn absolute(&self, metric: &str, statistic: Option<Statistic>) -> Result<Evidence, String> {
+    fn absolute(
+        &self,
+        metric: &str,
+        statistic: Option<Statistic>,
+        confidence: f64,
+    ) -> Result<Evidence, String> {
         match statistic {
             Some(Statistic::Percentile(percent)) => Ok(Evidence::Values {
                 values: self.by_round(self.target, metric).concat(),
                 quantile: f64::from(percent) / 100.0,
             }),
-            Some(Statistic::Mean) => {
-                self.interval(&Quotient::mean(&self.by_round(self.target, metric)))
-            }
-            None => self.single(metric),
+            Some(Statistic::Mean) => self.interval(
+                &Quotient::mean(&self.by_round(self.target, metric)),
+                confidence,
+            ),
+            None => self.single(metric, confidence),
         }
     }
 
     /// A metric that is one figure.
-    fn single(&self, metric: &str) -> Result<Evidence, String> {
+    fn single(&self, metric: &str, confidence: f64) -> Result<Evidence, String> {
         let samples = || self.samples(self.target);
         let failed = || samples().filter(|sample| sample.outcome.is_err()).count() as f64;
         match metric {
@@ -197,8 +212,13 @@ impl Place<'_> {
                 let peak = self.series(self.target)?.peak().rss_bytes;
                 Ok(Evidence::Exact(peak as f64 / bytes as f64))
             }
-            "requests" | "output_tokens" | "input_tokens" | "cpu.s_per_1000_tokens" => {
-                self.interval(&self.total(self.target, metric)?)
+            "slo_share" if samples().count() > 0 => {
+                let slo = self.slo()?;
+                let good = samples().filter(|sample| sample.keeps(slo)).count();
+                Ok(Evidence::Exact(good as f64 / samples().count() as f64))
+            }
+            "requests" | "output_tokens" | "input_tokens" | "goodput" | "cpu.s_per_1000_tokens" => {
+                self.interval(&self.total(self.target, metric)?, confidence)
             }
             "embed.cosine_min" => self.found("same_vectors"),
             "classify.agreement" => self.found("same_labels"),
@@ -256,6 +276,11 @@ impl Place<'_> {
             "requests" => of(&|slot| Some((good(slot) as f64, wall(slot)))),
             "output_tokens" => of(&|slot| Some((output(slot), wall(slot)))),
             "input_tokens" => of(&|slot| Some((input(slot), wall(slot)))),
+            "goodput" => {
+                let slo = self.slo()?;
+                let good = |slot: &Slot| slot.samples.iter().filter(|one| one.keeps(slo)).count();
+                of(&|slot| Some((good(slot) as f64, wall(slot))))
+            }
             "cpu.s_per_1000_tokens" => of(&|slot| {
                 let seconds = slot.noise.server_cpu?.as_secs_f64();
                 Some((1e3 * seconds, output(slot)))
@@ -280,9 +305,16 @@ impl Place<'_> {
     }
 
     /// The figure itself with its interval: its ratio to 1.
-    fn interval(&self, figure: &impl Pooled) -> Result<Evidence, String> {
+    fn interval(&self, figure: &impl Pooled, confidence: f64) -> Result<Evidence, String> {
         let one = Quotient::of_rounds(&vec![1.0; figure.rounds()]);
-        estimate(stats::ratio_of(figure, &one, self.plan.seed))
+        estimate(stats::ratio_of_at(figure, &one, self.plan.seed, confidence))
+    }
+
+    /// The times of the workload's `[slo]`.
+    fn slo(&self) -> Result<&Slo, String> {
+        Some(&self.workload.workload.slo)
+            .filter(|slo| slo.is_set())
+            .ok_or_else(|| "the workload has no [slo]".into())
     }
 
     fn series(&self, target: usize) -> Result<&crate::memory::Series, String> {

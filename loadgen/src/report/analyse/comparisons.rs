@@ -8,11 +8,11 @@ use crate::{
     report::model::{Comparison, Lane, Metric, RoundReport, Statistic, Verdict},
     run::{Cell, Slot, WorkloadRecord},
     stats::{self, Better, NoRatio, PairedRounds, Quotient, Ratio},
-    workload::{Kind, Workload},
+    workload::{Kind, Slo, Workload},
 };
 
 /// What is compared, where it was measured. Which one decides is the workload's word.
-const COMPARED: [(Metric, Statistic); 11] = [
+const COMPARED: [(Metric, Statistic); 12] = [
     (Metric::E2e, Statistic::P95),
     (Metric::E2e, Statistic::P50),
     (Metric::E2e, Statistic::P99),
@@ -24,6 +24,7 @@ const COMPARED: [(Metric, Statistic); 11] = [
     (Metric::DecodeRate, Statistic::P50),
     (Metric::OutputTokens, Statistic::Total),
     (Metric::Requests, Statistic::Total),
+    (Metric::Goodput, Statistic::Total),
 ];
 
 /// A ratio, or why there is none.
@@ -45,13 +46,17 @@ pub(super) fn of_row(
     for (candidate, share) in equal_length_share.iter().enumerate().take(baseline) {
         let pair = [candidate, baseline];
         for (metric, statistic) in COMPARED {
-            if !generates && !matches!(metric, Metric::E2e | Metric::Requests) {
+            let is_general = matches!(metric, Metric::E2e | Metric::Requests | Metric::Goodput);
+            let is_meant = metric != Metric::Goodput || workload.slo.is_set();
+            if !(generates || is_general) || !is_meant {
                 continue;
             }
             let compared = match refusal(lanes, cell, pair, metric, *share) {
                 Some(reason) => Err(reason),
                 None => {
-                    ratio(plan, cell, pair, metric, statistic).map_err(|reason| reason.to_string())
+                    let slo = &workload.slo;
+                    ratio(plan, cell, pair, (metric, statistic), slo)
+                        .map_err(|reason| reason.to_string())
                 }
             };
             let names = pair.map(|target| lanes[target].target.clone());
@@ -205,19 +210,20 @@ fn refusal(
         return Some(format!("{} is unstable", lanes[*target].target));
     }
     let unequal = equal_length_share.is_some_and(|share| share < EQUAL_LENGTH_SHARE);
-    (unequal && matches!(metric, Metric::E2e | Metric::Requests)).then(|| "unequal lengths".into())
+    (unequal && matches!(metric, Metric::E2e | Metric::Requests | Metric::Goodput))
+        .then(|| "unequal lengths".into())
 }
 
 fn ratio(
     plan: &Plan,
     cell: &Cell,
     pair: [usize; 2],
-    metric: Metric,
-    statistic: Statistic,
+    (metric, statistic): (Metric, Statistic),
+    slo: &Slo,
 ) -> Result<Ratio, NoRatio> {
     let Some(quantile) = statistic.quantile() else {
         let [candidate, baseline] = pair.map(|target| {
-            let rounds = slots(cell, target).map(|slot| throughput(metric, slot));
+            let rounds = slots(cell, target).map(|slot| throughput(metric, slot, slo));
             Quotient::new(rounds.collect())
         });
         return stats::ratio_of(&candidate, &baseline, plan.seed);
@@ -253,12 +259,13 @@ fn values(metric: Metric, slot: &Slot) -> Vec<f64> {
 }
 
 /// What one round adds to a throughput, above and below the line.
-fn throughput(metric: Metric, slot: &Slot) -> (f64, f64) {
+fn throughput(metric: Metric, slot: &Slot, slo: &Slo) -> (f64, f64) {
     let good = slot.samples.iter().filter(|sample| sample.outcome.is_ok());
     let amount = match metric {
         Metric::OutputTokens => good
             .filter_map(|sample| Some(sample.generation()?.tokens as f64))
             .sum(),
+        Metric::Goodput => good.filter(|sample| sample.keeps(slo)).count() as f64,
         _ => good.count() as f64,
     };
     (amount, slot.wall.as_secs_f64())

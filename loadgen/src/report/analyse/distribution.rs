@@ -28,6 +28,7 @@ pub(super) fn distribution(values: &[f64]) -> Option<Distribution> {
         p90: quantile(values, 0.90),
         p95: quantile(values, 0.95),
         p99: quantile(values, 0.99),
+        hdr_b64: None,
         histogram: None,
     })
 }

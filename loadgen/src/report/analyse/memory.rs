@@ -93,8 +93,8 @@ fn growth(series: &Series, requests: usize) -> Option<f64> {
     let slope = series.growth(Phase::Load)?.slope;
     let seconds: u64 = series
         .phases()
-        .filter(|(phase, ..)| *phase == Phase::Load)
-        .map(|(_, from, to)| to - from)
+        .filter(|span| span.phase == Phase::Load)
+        .map(|span| span.to_ms - span.from_ms)
         .sum();
     (requests > 0).then(|| slope * seconds as f64 / 1e3 / requests as f64 * 1e3)
 }
@@ -102,13 +102,20 @@ fn growth(series: &Series, requests: usize) -> Option<f64> {
 fn phases(series: &Series) -> Vec<MemoryPhase> {
     series
         .phases()
-        .map(|(phase, from_ms, to_ms)| MemoryPhase {
-            name: format!("{phase:?}").to_lowercase(),
-            from_ms,
-            to_ms,
-            peak_rss_bytes: series
-                .peak_between(from_ms, to_ms)
-                .map(|snapshot| snapshot.rss_bytes),
+        .map(|span| {
+            let (from_ms, to_ms) = (span.from_ms, span.to_ms);
+            let last = series.last_between(from_ms, to_ms);
+            MemoryPhase {
+                name: span.phase.name().into(),
+                from_ms,
+                to_ms,
+                peak_rss_bytes: series
+                    .peak_between(from_ms, to_ms)
+                    .map(|snapshot| snapshot.rss_bytes),
+                pss_bytes: span.proportional.map(|size| size.pss_bytes),
+                end_rss_bytes: last.map(|snapshot| snapshot.rss_bytes),
+                end_anon_bytes: last.map(|snapshot| snapshot.anon_bytes),
+            }
         })
         .collect()
 }

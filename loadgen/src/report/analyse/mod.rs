@@ -3,6 +3,7 @@
 //! The figures themselves come from `stats`; this folder chooses which values they are made of.
 
 mod asserts;
+mod cold;
 mod comparisons;
 mod distribution;
 mod gates;
@@ -13,16 +14,22 @@ mod row;
 mod search;
 mod validity;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 pub(super) use comparisons::{comparison, equal_length_share};
 
-use super::model::{Lane, Report, SCHEMA, Settings, TargetReport, Tool, WorkloadReport};
+use super::model::{
+    Environment, Lane, Report, SCHEMA, Settings, SloReport, TargetReport, Tool, WorkloadReport,
+};
 use crate::{
     exit::Exit,
+    memory::Origin,
     plan::{Plan, TargetPlan},
     routes::Lacking,
     run::{self, Record, Target, WorkloadRecord},
+    workload::Slo,
 };
 
 /// Computes every figure of `record`. `command` is the command line that was typed.
@@ -116,8 +123,17 @@ fn target_report(plan: &TargetPlan, target: &Target) -> TargetReport {
             .unwrap_or_default(),
         process: processes.ok().map(|tree| tree.name().to_owned()),
         memory_unavailable: processes.err().map(ToString::to_string),
-        environment: None,
+        start_to_ready_ms: target.start_to_ready.map(|time| time.as_secs_f64() * 1e3),
+        environment: environment(&target.origin),
     }
+}
+
+/// `None` for a target whose processes are not seen.
+fn environment(origin: &Origin) -> Option<Environment> {
+    (*origin != Origin::default()).then(|| Environment {
+        command_lines: origin.command_lines.clone(),
+        variables: origin.variables.clone(),
+    })
 }
 
 fn without_password(url: &reqwest::Url) -> String {
@@ -162,10 +178,25 @@ fn workload_report(plan: &Plan, record: &Record, workload: &WorkloadRecord) -> W
                 ))
             })
             .collect(),
+        slo: slo(&meant.slo),
+        cold: workload
+            .cold
+            .iter()
+            .map(|cold| cold.as_ref().map(cold::cold))
+            .collect(),
         searches: workload.searches.iter().map(search::search).collect(),
         lanes,
         rows,
     }
+}
+
+fn slo(slo: &Slo) -> Option<SloReport> {
+    let milliseconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e3);
+    slo.is_set().then(|| SloReport {
+        ttft_ms: milliseconds(slo.ttft),
+        tpot_ms: milliseconds(slo.tpot),
+        e2e_ms: milliseconds(slo.e2e),
+    })
 }
 
 fn lane_report(name: &str, target: &Target, lane: &run::Lane) -> Lane {

@@ -8,13 +8,13 @@ use crate::{
     host,
     plan::Plan,
     report::model::{
-        Lane, LoadReport, Metric, MetricReport, Noise, RoundReport, Row, Samples, Served,
-        SlotReport,
+        FitReport, Lane, LoadReport, Metric, MetricReport, Noise, RoundReport, Row, Samples,
+        Served, SlotReport,
     },
     routes::Answer,
     run::{Cell, Sample, Slot},
     stats,
-    workload::{LoadPoint, Workload},
+    workload::{LoadPoint, Slo, Workload},
 };
 
 /// The metrics whose every value is one request's, in the order in which they are shown.
@@ -54,7 +54,10 @@ pub(super) fn row(plan: &Plan, workload: &Workload, lanes: &[Lane], cell: &Cell)
         load: load_report(&cell.load),
         metrics: metrics(cell, lanes.len()),
         comparisons: comparisons::of_row(plan, workload, lanes, cell, &equal_length_share),
-        served: targets.map(|target| served(cell, target)).collect(),
+        fits: targets.clone().map(|target| fit(cell, target)).collect(),
+        served: targets
+            .map(|target| served(cell, target, &workload.slo))
+            .collect(),
         equal_length_share,
         rounds,
     }
@@ -136,7 +139,9 @@ fn metrics(cell: &Cell, targets: usize) -> Vec<MetricReport> {
                 .collect();
             // Failures alone say nothing about a metric that this workload may not have.
             let counts = metric == Metric::E2e || values.iter().any(|value| value.is_finite());
-            counts.then(|| distribution(&values)).flatten()
+            let mut found = counts.then(|| distribution(&values)).flatten()?;
+            found.hdr_b64 = (!metric.is_rate()).then(|| stats::hdr_base64(&values));
+            Some(found)
         };
         add(metric, (0..targets).map(of).collect());
     }
@@ -146,7 +151,9 @@ fn metrics(cell: &Cell, targets: usize) -> Vec<MetricReport> {
             .flat_map(Sample::gaps)
             .map(|gap| gap.as_secs_f64() * 1e3)
             .collect();
-        with_histogram(&gaps)
+        let mut found = with_histogram(&gaps)?;
+        found.hdr_b64 = Some(stats::hdr_base64(&gaps));
+        Some(found)
     };
     add(Metric::Icl, (0..targets).map(gaps).collect());
     reports
@@ -156,8 +163,25 @@ fn samples(cell: &Cell, target: usize) -> impl Iterator<Item = &Sample> {
     slots(cell, target).flat_map(|slot| &slot.samples)
 }
 
+/// What a reply costs before its first token, and what each token costs.
+fn fit(cell: &Cell, target: usize) -> Option<FitReport> {
+    let points: Vec<(f64, f64)> = samples(cell, target)
+        .filter_map(|sample| {
+            let tokens = sample.generation()?.tokens as f64;
+            Some((tokens, sample.response_time().as_secs_f64() * 1e3))
+        })
+        .collect();
+    let line = stats::least_squares(points.iter().copied())?;
+    Some(FitReport {
+        fixed_ms: line.intercept,
+        per_token_ms: line.slope,
+        per_token_error_ms: line.slope_error,
+        replies: points.len(),
+    })
+}
+
 /// `None` for a target that was not asked.
-fn served(cell: &Cell, target: usize) -> Option<Served> {
+fn served(cell: &Cell, target: usize, slo: &Slo) -> Option<Served> {
     let samples: Vec<&Sample> = samples(cell, target).collect();
     if samples.is_empty() {
         return None;
@@ -196,6 +220,10 @@ fn served(cell: &Cell, target: usize) -> Option<Served> {
         .sum();
     let sum = |tokens: &[f64]| tokens.iter().sum::<f64>();
     let per_second = |amount: f64| (wall_s > 0.0).then(|| amount / wall_s);
+    let good_in_time = slo.is_set().then(|| {
+        let good = samples.iter().filter(|sample| sample.keeps(slo));
+        good.count() as u64
+    });
     let tokens_per_second = |tokens: &[f64]| per_second(sum(tokens)).filter(|_| !tokens.is_empty());
     Some(Served {
         requests: samples.len() as u64,
@@ -213,6 +241,9 @@ fn served(cell: &Cell, target: usize) -> Option<Served> {
         mean_output_tokens: stats::mean(&output),
         pieces_per_token: (sum(&output) > 0.0).then(|| pieces as f64 / sum(&output)),
         new_connections: slots(cell, target).map(|slot| slot.new_connections).sum(),
+        resent: samples.iter().filter(|sample| sample.resent).count() as u64,
+        good_in_time,
+        goodput_per_s: good_in_time.and_then(|good| per_second(good as f64)),
         unstable: cell.unstable.get(target).cloned().flatten(),
     })
 }

@@ -232,7 +232,9 @@ impl Chart {
             // Numbers that would touch their neighbour are left out; their grid line stays.
             let half = text.chars().count() as f64 * 3.6;
             if x - half > free_from {
-                let anchored = x.clamp(half, WIDTH - half);
+                // Fonts differ: at the edge of the drawing a number is given more room than its neighbours get.
+                let room = text.chars().count() as f64 * 4.4;
+                let anchored = x.clamp(room, WIDTH - room);
                 add(
                     out,
                     format_args!(

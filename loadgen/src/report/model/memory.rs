@@ -9,9 +9,9 @@ pub struct MemoryReport {
     pub before: MemoryReading,
     /// When most was resident.
     pub peak: MemoryReading,
-    /// Proportional set size before the work.
+    /// Proportional set size before the work, with no model in memory where the target can be told to unload.
     pub pss_before_bytes: Option<u64>,
-    /// Proportional set size after the work.
+    /// Proportional set size after the work, the model still in memory.
     pub pss_after_bytes: Option<u64>,
     /// What the target says it has loaded; `null` when it does not say.
     pub loaded: Option<Vec<LoadedModel>>,
@@ -53,7 +53,7 @@ pub struct MemoryReading {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryPhase {
-    /// `idle`, `loaded`, `warm`, `load` or `after`.
+    /// `idle` (no model in memory), `loading`, `loaded`, `warm`, `load`, `after`, `audit`, `unloading` or `unloaded`.
     pub name: String,
     /// Since the run began.
     pub from_ms: u64,
@@ -61,6 +61,15 @@ pub struct MemoryPhase {
     pub to_ms: u64,
     /// The most that was resident in it.
     pub peak_rss_bytes: Option<u64>,
+    /// Proportional set size when it began: shared pages count by halves, thirds and so on.
+    #[serde(default)]
+    pub pss_bytes: Option<u64>,
+    /// Resident when it ended.
+    #[serde(default)]
+    pub end_rss_bytes: Option<u64>,
+    /// Of that, anonymous.
+    #[serde(default)]
+    pub end_anon_bytes: Option<u64>,
 }
 
 /// A model that a target says is in memory.

@@ -29,6 +29,8 @@ pub enum Metric {
     ClaimedRate,
     /// Good replies per second, of all callers together.
     Requests,
+    /// Good replies within the times of `[slo]` per second, of all callers together.
+    Goodput,
     /// Generated tokens per second, of all callers together.
     OutputTokens,
     /// Input tokens per second, of all callers together.
@@ -68,6 +70,7 @@ impl Metric {
             Self::DecodeRate => "decode_rate",
             Self::ClaimedRate => "claimed_rate",
             Self::Requests => "requests",
+            Self::Goodput => "goodput",
             Self::OutputTokens => "output_tokens",
             Self::InputTokens => "input_tokens",
             Self::PeakRss => "peak_rss",
@@ -89,6 +92,7 @@ impl Metric {
             Self::DecodeRate => "decode tok/s",
             Self::ClaimedRate => "claimed tok/s",
             Self::Requests => "requests/s",
+            Self::Goodput => "goodput/s",
             Self::OutputTokens => "output tok/s",
             Self::InputTokens => "input tok/s",
             Self::PeakRss => "peak RSS",
@@ -119,6 +123,7 @@ impl Metric {
             Self::DecodeRate
                 | Self::ClaimedRate
                 | Self::Requests
+                | Self::Goodput
                 | Self::OutputTokens
                 | Self::InputTokens
         )
@@ -201,6 +206,10 @@ pub struct Distribution {
     pub p95: Quantile,
     /// 99th percentile.
     pub p99: Quantile,
+    /// All known values of a time, in nanoseconds, as an HDR histogram (V2, deflated, base64; 1 µs to 1 h, 3 digits): what
+    /// HdrHistogram's tools read and merge.
+    #[serde(default)]
+    pub hdr_b64: Option<String>,
     /// All known values in equal steps of their logarithm; only for metrics with too many values to keep them all.
     pub histogram: Option<Histogram>,
 }

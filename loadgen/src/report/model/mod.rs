@@ -4,6 +4,7 @@
 //! format. A figure that was not measured is `null` with the reason beside it. Lists "per target" are in the order of
 //! `targets`. Times are milliseconds unless the name says otherwise; memory is bytes.
 
+mod cold;
 mod memory;
 mod metric;
 mod row;
@@ -14,14 +15,15 @@ mod validity;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use cold::{ColdReport, Spread};
 pub use memory::{LoadedModel, MemoryPhase, MemoryReading, MemoryReport};
 pub use metric::{Distribution, Histogram, Metric, MetricReport, Quantile, Statistic, Unit};
 pub use row::{
-    Comparison, Lane, LoadReport, Noise, RoundReport, Row, Samples, Served, SlotReport, Verdict,
-    WorkloadReport,
+    Comparison, FitReport, Lane, LoadReport, Noise, RoundReport, Row, Samples, Served, SloReport,
+    SlotReport, Verdict, WorkloadReport,
 };
 pub use search::{SearchOutcome, SearchReport, SearchStep};
-pub use setup::{Host, Settings, TargetReport, Tool};
+pub use setup::{Environment, Host, Settings, TargetReport, Tool};
 pub use validity::{AssertReport, Calibration, Check, Gate, Outcome, Validity};
 
 /// The version of the JSON form. It changes when a field changes its meaning or goes; new fields may come at any time.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{MemoryReport, Metric, MetricReport, SearchReport, Statistic};
+use super::{ColdReport, MemoryReport, Metric, MetricReport, SearchReport, Statistic};
 
 /// The results of one workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +21,9 @@ pub struct WorkloadReport {
     pub requests_per_target_and_round: usize,
     /// Discarded requests per target before each of its rounds.
     pub warmup_per_target_and_round: usize,
+    /// The times within which a reply is a good one; `null` where none were set.
+    #[serde(default)]
+    pub slo: Option<SloReport>,
     /// SHA-256 over the measured inputs in order: equal hashes are equal work.
     pub inputs_sha256: String,
     /// Per target.
@@ -30,6 +33,9 @@ pub struct WorkloadReport {
     /// Searches for a highest rate, in the order in which they ran.
     #[serde(default)]
     pub searches: Vec<SearchReport>,
+    /// Per target: from no model in memory to the first text; empty where the workload does not ask for it.
+    #[serde(default)]
+    pub cold: Vec<Option<ColdReport>>,
     /// Per target, over all rows.
     pub memory: Vec<Option<MemoryReport>>,
     /// Peaks of memory, every target but the last against the last.
@@ -76,6 +82,9 @@ pub struct Row {
     pub comparisons: Vec<Comparison>,
     /// Per target: pairs of equal requests whose replies had equally many tokens, as a share; generate only.
     pub equal_length_share: Vec<Option<f64>>,
+    /// Per target: what a reply costs before its first token and what each token costs; `null` where all were equally long.
+    #[serde(default)]
+    pub fits: Vec<Option<FitReport>>,
     /// In time order.
     pub rounds: Vec<RoundReport>,
 }
@@ -85,6 +94,33 @@ impl Row {
     pub fn metric(&self, metric: Metric) -> Option<&MetricReport> {
         self.metrics.iter().find(|report| report.metric == metric)
     }
+}
+
+/// The times of `[slo]`: a reply is a good one when it keeps all of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SloReport {
+    /// To the first text.
+    pub ttft_ms: Option<f64>,
+    /// Per token after the first.
+    pub tpot_ms: Option<f64>,
+    /// To the last byte.
+    pub e2e_ms: Option<f64>,
+}
+
+/// End-to-end times as a straight line: `fixed_ms + per_token_ms * output tokens`, by least squares over all good replies. It
+/// compares replies whose lengths differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FitReport {
+    /// What a reply takes before its tokens count.
+    pub fixed_ms: f64,
+    /// What each generated token takes.
+    pub per_token_ms: f64,
+    /// Standard error of that.
+    pub per_token_error_ms: Option<f64>,
+    /// Replies that the line goes through.
+    pub replies: usize,
 }
 
 /// What arrives when.
@@ -130,8 +166,25 @@ pub struct Served {
     /// TCP connections that were opened during its measured rounds; what they took is in the latencies.
     #[serde(default)]
     pub new_connections: u64,
+    /// Requests that were sent twice, because a kept connection turned out to be closed; both are in their latency.
+    #[serde(default)]
+    pub resent: u64,
+    /// Good replies within the times of `[slo]`; `null` where none were set.
+    #[serde(default)]
+    pub good_in_time: Option<u64>,
+    /// Those per second of measured rounds: the goodput.
+    #[serde(default)]
+    pub goodput_per_s: Option<f64>,
     /// Why its latencies mean nothing: requests arrived faster than it answered, so its queue grew to the end.
     pub unstable: Option<String>,
+}
+
+impl Served {
+    /// The share of all requests that were answered well within the times of `[slo]`; `None` where none were set.
+    pub fn in_time_share(&self) -> Option<f64> {
+        let good = self.good_in_time?;
+        (self.requests > 0).then(|| good as f64 / self.requests as f64)
+    }
 }
 
 /// A ratio of two targets.

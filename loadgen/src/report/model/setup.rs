@@ -59,6 +59,9 @@ pub struct TargetReport {
     pub process: Option<String>,
     /// Why its memory is not reported.
     pub memory_unavailable: Option<String>,
+    /// From the start of its process to its first reply; `null` for a server that ran already.
+    #[serde(default)]
+    pub start_to_ready_ms: Option<f64>,
     /// How it was started, as far as the operating system tells.
     pub environment: Option<Environment>,
 }

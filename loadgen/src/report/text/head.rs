@@ -48,7 +48,16 @@ pub(super) fn head(out: &mut String, report: &Report, page: &Page) {
 fn target_line(target: &TargetReport) -> String {
     let pids: Vec<String> = target.pids.iter().map(ToString::to_string).collect();
     let process = match (&target.process, &target.memory_unavailable) {
-        (Some(process), _) => format!("{process}, pid {}", pids.join(", ")),
+        (Some(process), _) => format!(
+            "{process}, pid {}{}",
+            pids.join(", "),
+            target
+                .start_to_ready_ms
+                .map_or(String::new(), |time| format!(
+                    ", ready {} after its start",
+                    crate::report::format::duration(time)
+                ))
+        ),
         (None, reason) => format!("memory n/a: {}", reason.as_deref().unwrap_or_default()),
     };
     format!(

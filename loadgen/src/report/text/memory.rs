@@ -7,6 +7,15 @@ use crate::report::{
     model::{MemoryReport, Metric, WorkloadReport},
 };
 
+/// What was resident when a phase ended.
+const PHASES: [(&str, &str); 5] = [
+    ("idle", "  RSS, no model loaded"),
+    ("loaded", "  RSS, loaded"),
+    ("warm", "  RSS, warmed up"),
+    ("after", "  RSS after load"),
+    ("unloaded", "  RSS, unloaded again"),
+];
+
 /// Memory of the process trees, always with its split: what is anonymous is held, what is of files may be dropped.
 pub(super) fn lines(table: &mut Table, workload: &WorkloadReport, targets: &[usize]) {
     let of = |target: &usize| workload.memory[*target].as_ref();
@@ -32,6 +41,14 @@ pub(super) fn lines(table: &mut Table, workload: &WorkloadReport, targets: &[usi
         &|one| Some(one.peak.processes.to_string()),
         vec![],
     );
+    for (phase, label) in PHASES {
+        let ended = |one: &MemoryReport| {
+            let mut phases = one.phases.iter().rev();
+            let last = phases.find(|one| one.name == phase)?;
+            last.end_rss_bytes.map(bytes)
+        };
+        row(label, &ended, vec![]);
+    }
     row(
         "  peak RSS",
         &|one| Some(bytes(one.peak.rss_bytes)),

@@ -1,5 +1,6 @@
 //! The report on a terminal: what may be believed first, then targets side by side with ratios and verdicts.
 
+mod cold;
 mod head;
 mod memory;
 mod rows;

@@ -1,17 +1,20 @@
 use super::{
-    Page, Paint, line, memory,
+    Page, Paint, cold, line, memory,
     table::{Cell, Table},
 };
 use crate::report::{
     format::{self, NOT_AVAILABLE},
     model::{
-        Comparison, Metric, MetricReport, Report, Row, SearchReport, Served, Statistic, Unit,
-        Verdict, WorkloadReport,
+        Comparison, FitReport, Metric, MetricReport, Report, Row, SearchReport, Served, Statistic,
+        Unit, Verdict, WorkloadReport,
     },
 };
 
 /// Takes one figure of a row.
 type Figure = fn(&Served) -> Option<f64>;
+
+/// Writes one figure of a line through end-to-end times.
+type FitFigure = fn(&FitReport) -> String;
 
 /// What is shown of every row, in this order, where it was measured.
 const SHOWN: [(Metric, &[Statistic]); 7] = [
@@ -31,16 +34,7 @@ const SHOWN: [(Metric, &[Statistic]); 7] = [
 pub(super) fn workload(out: &mut String, report: &Report, workload: &WorkloadReport, page: &Page) {
     line(out, "");
     let title = page.paint(&workload.name, Paint::Strong);
-    let paced = format!(
-        "{} of {} per target, {} to warm up before each",
-        format::counted(workload.rounds as usize, "round", "rounds"),
-        format::counted(
-            workload.requests_per_target_and_round,
-            "request",
-            "requests"
-        ),
-        workload.warmup_per_target_and_round,
-    );
+    let paced = format::paced(workload, "");
     page.paragraph(
         out,
         &format!("{title}: {}; {paced}", workload.inputs),
@@ -61,7 +55,7 @@ pub(super) fn workload(out: &mut String, report: &Report, workload: &WorkloadRep
         .rows
         .iter()
         .any(|row| row.served.iter().any(Option::is_some));
-    if !measured && workload.searches.is_empty() {
+    if !measured && workload.searches.is_empty() && workload.cold.is_empty() {
         return;
     }
     let baseline = report.targets.len() - 1;
@@ -127,8 +121,9 @@ fn table(workload: &WorkloadReport, targets: &[usize]) -> Table {
         models.collect(),
         Vec::new(),
     );
+    cold::lines(&mut table, workload, targets);
     for row in &workload.rows {
-        row_lines(&mut table, row, targets);
+        row_lines(&mut table, workload, row, targets);
     }
     for search in &workload.searches {
         search_line(&mut table, search, targets);
@@ -157,7 +152,7 @@ fn search_line(table: &mut Table, search: &SearchReport, targets: &[usize]) {
     );
 }
 
-fn row_lines(table: &mut Table, row: &Row, targets: &[usize]) {
+fn row_lines(table: &mut Table, workload: &WorkloadReport, row: &Row, targets: &[usize]) {
     table.title(row.label.clone());
     let served = |figure: &dyn Fn(&Served) -> String| -> Vec<Cell> {
         targets
@@ -188,10 +183,11 @@ fn row_lines(table: &mut Table, row: &Row, targets: &[usize]) {
             metric_line(table, row, targets, report, *statistic, label);
         }
     }
-    let totals: [(Metric, Figure); 3] = [
+    let totals: [(Metric, Figure); 4] = [
         (Metric::OutputTokens, |one| one.output_tokens_per_s),
         (Metric::InputTokens, |one| one.input_tokens_per_s),
         (Metric::Requests, |one| one.requests_per_s),
+        (Metric::Goodput, |one| one.goodput_per_s),
     ];
     for (metric, value) in totals {
         let figures = |one: &Served| format::figure(value(one), Unit::PerSecond);
@@ -206,7 +202,29 @@ fn row_lines(table: &mut Table, row: &Row, targets: &[usize]) {
             );
         }
     }
+    if let Some(slo) = &workload.slo {
+        table.row(
+            format!("  within {}", format::promises(slo)),
+            served(&|one| {
+                one.in_time_share()
+                    .map_or(NOT_AVAILABLE.into(), format::percent)
+            }),
+            Vec::new(),
+        );
+    }
+    fits(table, row, targets);
     means(table, row, targets);
+    if targets.iter().any(|target| {
+        row.served[*target]
+            .as_ref()
+            .is_some_and(|one| one.resent > 0)
+    }) {
+        table.row(
+            "  sent twice",
+            served(&|one| one.resent.to_string()),
+            Vec::new(),
+        );
+    }
     table.row("  failed", failed_cells(row, targets), Vec::new());
     if let Some(share) = row.equal_length_share[targets[0]] {
         let text = format!("{} of equal requests", format::percent(share));
@@ -223,6 +241,25 @@ fn row_lines(table: &mut Table, row: &Row, targets: &[usize]) {
                 vec![Cell::new(reason.clone(), Paint::Bad)],
             );
         }
+    }
+}
+
+/// What a reply costs before its tokens, and what each token costs.
+fn fits(table: &mut Table, row: &Row, targets: &[usize]) {
+    let fit = |target: &usize| row.fits.get(*target)?.as_ref();
+    if targets.iter().all(|target| fit(target).is_none()) {
+        return;
+    }
+    let lines: [(&str, FitFigure); 2] = [
+        ("  e2e: fixed cost", |one| format::duration(one.fixed_ms)),
+        ("    and per token", format::per_token),
+    ];
+    for (label, figure) in lines {
+        let cells = targets.iter().map(|target| {
+            let text = fit(target).map(figure);
+            Cell::from(text.unwrap_or_else(|| NOT_AVAILABLE.into()))
+        });
+        table.row(label, cells.collect(), Vec::new());
     }
 }
 

@@ -181,6 +181,17 @@ fn data(memory: &MemoryReport) -> Data {
     };
     let mut rows = vec![line("before", &memory.before), line("peak", &memory.peak)];
     rows.extend(memory.readings.last().map(|last| line("at the end", last)));
+    for phase in &memory.phases {
+        let cell = |size: Option<u64>| size.map_or(format::NOT_AVAILABLE.into(), bytes);
+        rows.push(vec![
+            format!("end of {}", phase.name),
+            cell(phase.end_rss_bytes),
+            cell(phase.end_anon_bytes),
+            String::new(),
+            String::new(),
+            String::new(),
+        ]);
+    }
     Data {
         head: ["", "resident", "anonymous", "files", "shared", "processes"]
             .map(str::to_owned)

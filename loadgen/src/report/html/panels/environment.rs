@@ -87,7 +87,13 @@ fn target(target: &TargetReport) -> Vec<String> {
             .unwrap_or_else(|| NOT_AVAILABLE.into()),
         target.api.clone(),
         match &target.process {
-            Some(process) => format!("{process}, pid {}", pids.join(", ")),
+            Some(process) => format!(
+                "{process}, pid {}{}",
+                pids.join(", "),
+                target.start_to_ready_ms.map_or(String::new(), |time| {
+                    format!(", ready {} after its start", format::duration(time))
+                })
+            ),
             None => NOT_AVAILABLE.into(),
         },
         target

@@ -71,8 +71,9 @@ fn line(title: &str, target: &str, unit: Unit, one: &Distribution) -> Vec<String
 }
 
 fn totals(workload: &WorkloadReport, row: &Row) -> String {
-    let lines: [(&str, Figure); 6] = [
+    let lines: [(&str, Figure); 7] = [
         ("requests/s", |one| one.requests_per_s),
+        ("goodput/s", |one| one.goodput_per_s),
         ("output tokens/s", |one| one.output_tokens_per_s),
         ("input tokens/s", |one| one.input_tokens_per_s),
         ("output tokens, mean", |one| one.mean_output_tokens),
@@ -93,6 +94,33 @@ fn totals(workload: &WorkloadReport, row: &Row) -> String {
         })
         .filter(|cells| cells[1..].iter().any(|cell| cell != NOT_AVAILABLE))
         .collect();
+    if let Some(slo) = &workload.slo {
+        let mut cells = vec![format!("within {}", format::promises(slo))];
+        cells.extend(row.served.iter().map(|served| {
+            let share = served.as_ref().and_then(Served::in_time_share);
+            share.map_or(NOT_AVAILABLE.into(), format::percent)
+        }));
+        rows.push(cells);
+    }
+    if row.fits.iter().any(Option::is_some) {
+        let mut cells = vec!["end to end = fixed + per token".to_owned()];
+        cells.extend(row.fits.iter().map(|fit| {
+            fit.as_ref().map_or(NOT_AVAILABLE.into(), |fit| {
+                format!(
+                    "{} + {} per token",
+                    format::duration(fit.fixed_ms),
+                    format::per_token(fit)
+                )
+            })
+        }));
+        rows.push(cells);
+    }
+    let resent = |served: &Option<Served>| served.as_ref().map_or(0, |one| one.resent);
+    if row.served.iter().any(|served| resent(served) > 0) {
+        let mut cells = vec!["sent twice, a kept connection being closed".to_owned()];
+        cells.extend(row.served.iter().map(|served| resent(served).to_string()));
+        rows.push(cells);
+    }
     let mut failures = vec!["failed".to_owned()];
     failures.extend(row.served.iter().map(|served| match served {
         None => NOT_AVAILABLE.into(),

@@ -4,6 +4,7 @@
 mod cards;
 mod environment;
 mod figures;
+mod promised;
 mod validity;
 mod workload;
 

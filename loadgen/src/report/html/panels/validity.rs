@@ -64,39 +64,44 @@ fn gates(out: &mut String, report: &Report) {
     if validity.gates.is_empty() && validity.checks.is_empty() && validity.calibration.is_none() {
         return;
     }
-    let is_doubtful = |outcome: Outcome| outcome != Outcome::Pass;
-    let open = validity.gates.iter().any(|gate| is_doubtful(gate.outcome))
-        || validity
-            .checks
-            .iter()
-            .any(|check| is_doubtful(check.outcome));
+    let lines: Vec<(Outcome, String)> = validity
+        .gates
+        .iter()
+        .map(|gate| {
+            let scope = if gate.scope.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", gate.scope)
+            };
+            let text = format!(
+                "{}{scope}: {}; allowed {}",
+                gate.title, gate.measured, gate.limit
+            );
+            (gate.outcome, text)
+        })
+        .chain(
+            validity
+                .checks
+                .iter()
+                .map(|check| (check.outcome, format!("{}: {}", check.title, check.detail))),
+        )
+        .collect();
+    let (held, doubtful): (Vec<_>, Vec<_>) = lines
+        .into_iter()
+        .partition(|(outcome, _)| *outcome == Outcome::Pass);
+    // What holds is only counted at first: dozens of lines that say "as it should be" hide the one that does not.
+    list(out, &doubtful);
     add(
         out,
         format_args!(
-            "<details id=\"gates\"{}><summary>Gates and checks</summary><ul class=\"outcomes\">",
-            if open { " open" } else { "" }
+            "<details id=\"gates\"><summary>{}</summary>",
+            escape(&format!(
+                "{} as they should be",
+                format::counted(held.len(), "gate and check", "gates and checks")
+            ))
         ),
     );
-    for gate in &validity.gates {
-        let scope = if gate.scope.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", gate.scope)
-        };
-        let text = format!(
-            "{}{scope}: {}; allowed {}",
-            gate.title, gate.measured, gate.limit
-        );
-        outcome(out, gate.outcome, &text);
-    }
-    for check in &validity.checks {
-        outcome(
-            out,
-            check.outcome,
-            &format!("{}: {}", check.title, check.detail),
-        );
-    }
-    out.push_str("</ul>");
+    list(out, &held);
     if let Some(calibration) = &validity.calibration {
         let text = format!(
             "Noise floor of the client: median {}, P99 {} ({}).",
@@ -107,6 +112,17 @@ fn gates(out: &mut String, report: &Report) {
         add(out, format_args!("<p>{}</p>", escape(&text)));
     }
     out.push_str("</details>");
+}
+
+fn list(out: &mut String, lines: &[(Outcome, String)]) {
+    if lines.is_empty() {
+        return;
+    }
+    out.push_str("<ul class=\"outcomes\">");
+    for (found, text) in lines {
+        outcome(out, *found, text);
+    }
+    out.push_str("</ul>");
 }
 
 fn asserts(out: &mut String, report: &Report) {

@@ -1,4 +1,4 @@
-use super::figures;
+use super::{figures, promised};
 use crate::report::{
     format,
     html::{
@@ -25,24 +25,18 @@ pub(super) fn section(out: &mut String, report: &Report, workload: &WorkloadRepo
             "<section class=\"workload\" id=\"workload-{index}\"><h2>{}</h2><p class=\"sub\">{}; {}</p>",
             escape(&workload.name),
             escape(&workload.inputs),
-            escape(&format!(
-                "{} of {} per target{}, {} to warm up before each",
-                format::counted(workload.rounds as usize, "round", "rounds"),
-                format::counted(
-                    workload.requests_per_target_and_round,
-                    "request",
-                    "requests"
-                ),
+            escape(&format::paced(
+                workload,
                 if workload.lanes.len() > 1 {
                     " in alternating order"
                 } else {
                     ""
-                },
-                workload.warmup_per_target_and_round
+                }
             ))
         ),
     );
     lanes(out, workload);
+    promised::cold(out, workload);
     let frontier = charts::frontier(&format!("w{index}"), workload, &names);
     if frontier.is_some() {
         out.push_str("<h3>All loads</h3>");
@@ -61,6 +55,7 @@ pub(super) fn section(out: &mut String, report: &Report, workload: &WorkloadRepo
         row_charts(out, report, workload, row, &id, &names);
         out.push_str("</details>");
     }
+    promised::searches(out, workload);
     let memory = charts::memory(&format!("w{index}"), workload);
     if !memory.is_empty() {
         out.push_str("<h3>Memory of the process trees</h3>");

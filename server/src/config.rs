@@ -95,6 +95,8 @@ pub struct Config {
     pub flash_attention: Option<bool>,
     /// Precision of key-value caches (`OLLAMA_KV_CACHE_TYPE`).
     pub cache_type: CacheType,
+    /// How long key-value caches of ended requests are kept when a model has nothing to do (`CHASKI_CACHE_IDLE`).
+    pub cache_idle: Duration,
     /// Keep unreferenced blobs at start (`OLLAMA_NOPRUNE`).
     pub no_prune: bool,
     /// When the Go template of a model is used (`OLLAMA_GO_TEMPLATE`).
@@ -173,6 +175,7 @@ impl Config {
             cache_type: environment
                 .read("OLLAMA_KV_CACHE_TYPE", cache_type)
                 .unwrap_or_default(),
+            cache_idle: seconds("CHASKI_CACHE_IDLE", 180),
             no_prune: environment.read("OLLAMA_NOPRUNE", boolean).unwrap_or(false),
             go_templates: match environment.read("OLLAMA_GO_TEMPLATE", boolean) {
                 Some(true) => GoTemplates::Always,

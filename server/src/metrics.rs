@@ -178,6 +178,26 @@ fn describe() {
         "Memory that machine and control groups have left for models"
     );
     describe_gauge!(
+        "llm_weights_bytes",
+        bytes,
+        "Weights of a loaded model, as far as its engine tells"
+    );
+    describe_gauge!(
+        "llm_cache_bytes",
+        bytes,
+        "Key-value cache of the tokens that a loaded model holds"
+    );
+    describe_gauge!(
+        "llm_cache_reserved_bytes",
+        bytes,
+        "What the key-value cache of a loaded model may grow to"
+    );
+    describe_gauge!(
+        "llm_compute_bytes",
+        bytes,
+        "Buffers of a loaded model's computation"
+    );
+    describe_gauge!(
         "llm_memory_ratio",
         "Peak resident memory of server and workers by the size of the loaded models' files"
     );
@@ -470,6 +490,21 @@ pub struct LoadedModel<'a> {
     pub memory: Memory,
     /// Jobs that can advance together.
     pub slots: u32,
+    /// What of it is for what.
+    pub parts: MemoryParts,
+}
+
+/// What a model's memory is for, in bytes, as far as its engine tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryParts {
+    /// Weights.
+    pub weights: u64,
+    /// The key-value cache of the tokens that it holds.
+    pub cache: u64,
+    /// What the cache may grow to.
+    pub cache_reserved: u64,
+    /// Buffers of the computation.
+    pub compute: u64,
 }
 
 /// The server process at the moment of a scrape.
@@ -540,6 +575,10 @@ fn loaded_model(loaded: &LoadedModel<'_>) {
     set("llm_worker_peak_resident_memory_bytes", memory.peak);
     set("llm_worker_anonymous_memory_bytes", memory.anonymous);
     set("llm_worker_proportional_memory_bytes", memory.proportional);
+    set("llm_weights_bytes", loaded.parts.weights);
+    set("llm_cache_bytes", loaded.parts.cache);
+    set("llm_cache_reserved_bytes", loaded.parts.cache_reserved);
+    set("llm_compute_bytes", loaded.parts.compute);
 }
 
 /// Byte counts lose nothing that matters: a double is exact up to 8 PiB.

@@ -40,6 +40,21 @@ pub struct Facts {
     pub threads: u32,
     /// How it was loaded, for people: mapping, kernels, library versions.
     pub description: String,
+    /// What it takes of the memory.
+    pub memory: Memory,
+}
+
+/// What a loaded model takes of the memory, in bytes, as far as its engine can tell; 0 where it cannot.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Memory {
+    /// Its weights.
+    pub weights: u64,
+    /// The key-value cache of all the tokens that it can hold. Only those that it holds take memory.
+    pub cache_reserved: u64,
+    /// The key-value cache of one token.
+    pub cache_per_token: u64,
+    /// What a step needs while it is computed, and its results.
+    pub compute: u64,
 }
 
 /// What a loaded model can do.

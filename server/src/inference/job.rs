@@ -158,7 +158,7 @@ pub trait Outbox {
     fn step(&mut self, step: Step) -> Result<(), Closed>;
 }
 
-/// What one step of an engine loop did, for the metrics. All but the last two are zero for a delivery without
+/// What one step of an engine loop did, for the metrics. All but the last three are zero for a delivery without
 /// computation.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Step {
@@ -174,4 +174,6 @@ pub struct Step {
     pub running: u32,
     /// Jobs that wait for a slot after the step.
     pub waiting: u32,
+    /// Tokens that the cache holds after the step.
+    pub cached_tokens: u32,
 }

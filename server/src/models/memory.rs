@@ -6,7 +6,8 @@ use procfs::process::{Limit, LimitValue, Process, Stat};
 
 use super::residents::Residents;
 use super::room;
-use crate::metrics::{self, LoadedModel, Memory};
+use crate::metrics::{self, LoadedModel, Memory, MemoryParts};
+use crate::worker::Worker;
 
 /// Resident memory of a process in bytes; 0 if it is gone.
 pub fn resident(process_id: u32) -> u64 {
@@ -14,6 +15,17 @@ pub fn resident(process_id: u32) -> u64 {
         .ok()
         .and_then(|pid| Process::new(pid).ok()?.statm().ok());
     statm.map_or(0, |statm| statm.resident * procfs::page_size())
+}
+
+/// What a worker's memory is for.
+pub fn parts(worker: &Worker) -> MemoryParts {
+    let memory = worker.facts().memory;
+    MemoryParts {
+        weights: memory.weights,
+        cache: memory.cache_per_token * u64::from(worker.cached_tokens()),
+        cache_reserved: memory.cache_reserved,
+        compute: memory.compute,
+    }
 }
 
 /// Records what is only known at a scrape.
@@ -38,6 +50,7 @@ pub fn record(residents: &Residents) {
             bytes: running.bytes,
             memory: *memory,
             slots: running.slots,
+            parts: running.parts,
         })
         .collect();
     let unloaded = {

@@ -68,6 +68,10 @@ pub struct Loaded {
     pub context: u32,
     /// Resident memory of its worker in bytes.
     pub size_bytes: u64,
+    /// What of it is for what.
+    pub memory: metrics::MemoryParts,
+    /// Tokens that its cache holds.
+    pub cached_tokens: u32,
     /// Sequences that can advance together.
     pub slots: u32,
     /// Jobs that advance.

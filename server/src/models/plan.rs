@@ -156,6 +156,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                 use_mmap: want.options.use_mmap,
                 cache_type: config.cache_type,
                 flash_attention: config.flash_attention,
+                cache_idle: config.cache_idle,
             };
             let seen: u64 = projectors.iter().map(|projector| projector.size).sum();
             let need = shape.need(&spec, file.size + seen);

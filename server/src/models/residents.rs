@@ -17,6 +17,7 @@ use super::room::{self, Census, Idle, Verdict};
 use crate::duration::KeepAlive;
 use crate::engine::Spec;
 use crate::inference::Error;
+use crate::metrics::MemoryParts;
 use crate::store::{Model, Name};
 use crate::worker::Worker;
 
@@ -54,6 +55,8 @@ pub struct Running {
     pub process_id: u32,
     /// Jobs that can advance together.
     pub slots: u32,
+    /// What of its memory is for what.
+    pub parts: MemoryParts,
 }
 
 #[derive(Debug)]
@@ -160,6 +163,7 @@ impl Residents {
                 bytes: resident.model.size,
                 process_id: worker.process_id(),
                 slots: worker.facts().slots,
+                parts: memory::parts(worker),
             }),
             _ => None,
         };
@@ -321,6 +325,8 @@ impl Resident {
             forever: self.keep_alive == KeepAlive::Forever,
             context: worker.facts().context,
             size_bytes: memory::resident(worker.process_id()),
+            memory: memory::parts(worker),
+            cached_tokens: worker.cached_tokens(),
             slots: worker.facts().slots,
             running: worker.running(),
             queued: worker.queued(),

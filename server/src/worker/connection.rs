@@ -42,6 +42,8 @@ pub struct Shared {
     max_jobs: usize,
     /// Jobs that held a slot after the worker's last step.
     running: AtomicU32,
+    /// Tokens that the worker's cache held then.
+    cached_tokens: AtomicU32,
     table: Mutex<Table>,
     lost: watch::Sender<bool>,
 }
@@ -78,6 +80,7 @@ impl Connection {
             broken: Notify::new(),
             max_jobs,
             running: AtomicU32::new(0),
+            cached_tokens: AtomicU32::new(0),
             table: Mutex::default(),
             lost: watch::Sender::new(false),
         });
@@ -118,6 +121,11 @@ impl Connection {
         self.shared.running.load(Ordering::Relaxed)
     }
 
+    /// Tokens that the worker's cache holds.
+    pub fn cached_tokens(&self) -> u32 {
+        self.shared.cached_tokens.load(Ordering::Relaxed)
+    }
+
     /// Sends a job on its way.
     ///
     /// # Errors
@@ -156,6 +164,7 @@ impl Shared {
     /// Notes what a step left.
     pub fn step(&self, step: &Step) {
         self.running.store(step.running, Ordering::Relaxed);
+        (self.cached_tokens).store(step.cached_tokens, Ordering::Relaxed);
     }
 
     /// Passes an event on to whoever waits for it.

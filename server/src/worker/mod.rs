@@ -117,6 +117,12 @@ impl Worker {
         self.connection.running()
     }
 
+    /// Tokens that its cache holds.
+    #[must_use]
+    pub fn cached_tokens(&self) -> u32 {
+        self.connection.cached_tokens()
+    }
+
     /// Jobs that wait for a slot.
     #[must_use]
     pub fn queued(&self) -> u32 {

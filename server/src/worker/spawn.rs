@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -38,6 +38,23 @@ pub enum Pages {
     Usual,
     /// Huge ones where possible: for weights that are read at every token (docs/decisions/0002-cpu-kernels.md).
     Huge,
+}
+
+/// Smallest weights that huge pages are asked for. Those of smaller ones are read in no time, and every buffer beside them
+/// would take megabytes for kilobytes.
+const HUGE_FROM_BYTES: u64 = 64 << 20;
+
+impl Pages {
+    /// Those for the weights in this file.
+    #[must_use]
+    pub fn of(weights: &Path) -> Self {
+        // A file that is not there is the engine's to complain of.
+        let bytes = std::fs::metadata(weights).map_or(0, |file| file.len());
+        match bytes >= HUGE_FROM_BYTES {
+            true => Self::Huge,
+            false => Self::Usual,
+        }
+    }
 }
 
 /// Starts a worker process.

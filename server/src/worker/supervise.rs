@@ -16,7 +16,7 @@ use super::Settings;
 use super::connection::{Connection, Shared};
 use super::frame::{self, AsyncReader, FrameError, FromWorker, ToWorker};
 use super::spawn::{self, Pages};
-use crate::engine::{Facts, Spec};
+use crate::engine::{Facts, Spec, gguf};
 use crate::inference::Error;
 use crate::metrics::WorkerMetrics;
 
@@ -30,8 +30,9 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
     let failed = |error: io::Error| {
         Error::LoadFailed(format!("the model's worker could not be started: {error}"))
     };
-    let pages = match spec {
-        Spec::Gguf(_) | Spec::GgufEncoder(_) => Pages::Huge,
+    let pages = match &spec {
+        Spec::Gguf(gguf::Spec { model, .. })
+        | Spec::GgufEncoder(gguf::EncoderSpec { model, .. }) => Pages::of(model),
         Spec::Onnx(_) | Spec::Fake(_) => Pages::Usual,
     };
     let spawned = spawn::spawn(pages).await.map_err(failed)?;

@@ -1,6 +1,7 @@
 //! The GGUF engine on the chat model that the repository ships, driven through its port.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chaski::engine::gguf::{self, CacheType, Spec};
 use chaski::inference::generate::{Begin, Engine, Feed, Sampled, Sampling, Slot};
@@ -26,6 +27,7 @@ fn spec(model: PathBuf, slots: u32) -> Spec {
         use_mmap: None,
         cache_type: CacheType::F16,
         flash_attention: None,
+        cache_idle: Duration::from_secs(180),
     }
 }
 
@@ -358,6 +360,17 @@ fn a_position_that_does_not_follow_is_an_error_that_empties_the_sequence() {
         assert!(matches!(result, Err(Error::Engine(_))), "{result:?}");
         assert_eq!(engine.cut(1, 1000), 0, "the sequence is empty");
         assert_eq!(answer(engine, 0, "Hello"), usual);
+    });
+}
+
+#[test]
+fn a_released_cache_is_filled_again() {
+    with_tiny(2, |engine| {
+        let first = answer(engine, 0, "Hello");
+        engine.release();
+        assert_eq!(engine.cut(0, 5), 0, "nothing is left");
+        assert_eq!(answer(engine, 1, "Hello"), first);
+        assert_eq!(answer(engine, 0, "Hello"), first);
     });
 }
 

@@ -30,6 +30,7 @@ fn with_sight<T>(eyes: Eyes, body: impl FnOnce(&mut dyn Engine) -> T) -> T {
         use_mmap: None,
         cache_type: CacheType::F16,
         flash_attention: None,
+        cache_idle: Duration::from_secs(180),
     };
     gguf::with_engine(&spec, |engine, _| body(engine)).unwrap()
 }

@@ -34,12 +34,31 @@ struct Process {
     /// Nothing is computed on a graphics card.
     size_vram: u64,
     context_length: u32,
+    /// Extension: what `size` is made of.
+    memory: Memory,
     /// Extension: sequences that can advance together.
     slots: u32,
     /// Extension: requests that hold a slot.
     running: u32,
     /// Extension: requests that wait for a slot; one that comes now is the next after them.
     queued: u32,
+}
+
+/// In bytes; 0 where the engine does not tell.
+#[derive(Serialize, ToSchema)]
+struct Memory {
+    /// The model's weights.
+    weights: u64,
+    /// The key-value cache of the tokens that it holds.
+    cache: u64,
+    /// What the cache may grow to.
+    cache_reserved: u64,
+    /// Tokens that the cache holds.
+    cache_tokens: u32,
+    /// Buffers of the computation.
+    compute: u64,
+    /// What is left of `size`: the process itself, the vocabulary, copies of weights in another order.
+    other: u64,
 }
 
 /// For the document.
@@ -66,9 +85,25 @@ impl Process {
             expires_at: time::expiry(loaded.expires_at, loaded.forever),
             size_vram: 0,
             context_length: loaded.context,
+            memory: Memory::of(loaded),
             slots: loaded.slots,
             running: loaded.running,
             queued: loaded.queued,
+        }
+    }
+}
+
+impl Memory {
+    fn of(loaded: &Loaded) -> Self {
+        let memory = loaded.memory;
+        let known = memory.weights + memory.cache + memory.compute;
+        Self {
+            weights: memory.weights,
+            cache: memory.cache,
+            cache_reserved: memory.cache_reserved,
+            cache_tokens: loaded.cached_tokens,
+            compute: memory.compute,
+            other: loaded.size_bytes.saturating_sub(known),
         }
     }
 }

@@ -13,10 +13,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::sentences::Sentences;
-use super::{Ability, Facts};
+use super::{Ability, Facts, Memory};
 use crate::inference::generate::{
-    self, Begin, Choice, Compiler, Feed, Limits, Logprob, Rules, Sampled, Seeing, Sight, Slot,
-    TokenLogprob,
+    self, Begin, Choice, Compiler, Feed, Limits, Logprob, Policy, Rules, Sampled, Seeing, Sight,
+    Slot, TokenLogprob,
 };
 use crate::inference::{Error, Inbox, Outbox, Token};
 
@@ -83,8 +83,9 @@ pub fn serve(
         slots: limits.slots,
         threads: 1,
         description: "scripted words".into(),
+        memory: Memory::default(),
     });
-    generate::run(&mut engine, inbox, outbox);
+    generate::run(&mut engine, Policy::default(), inbox, outbox);
     Ok(())
 }
 
@@ -348,6 +349,12 @@ impl generate::Engine for Engine {
             cache.drain(keep as usize..(keep + count) as usize);
         }
         !self.recurrent
+    }
+
+    fn release(&mut self) {
+        for sequence in &mut self.sequences {
+            sequence.cache.clear();
+        }
     }
 
     fn step(&mut self, feeds: &[Feed<'_>], sampled: &mut Vec<Sampled>) -> Result<(), Error> {

@@ -16,7 +16,7 @@ use super::sequences::{Parts, Sequences};
 use super::vision::{self, Vision};
 use super::vocabulary::Vocabulary;
 use super::{Spec, complaints, processors};
-use crate::engine::{Ability, Facts};
+use crate::engine::{Ability, Facts, Memory};
 use crate::inference::Error;
 use crate::inference::generate::Limits;
 
@@ -35,7 +35,9 @@ pub(super) fn backend() -> &'static LlamaBackend {
         send_logs_to_tracing(LogOptions::default());
         #[cfg(feature = "portable")]
         load_kernels();
-        LlamaBackend::init().expect("nothing else in this process starts llama.cpp")
+        let backend = LlamaBackend::init().expect("nothing else in this process starts llama.cpp");
+        ffi::buffers::install(&backend);
+        backend
     })
 }
 
@@ -157,6 +159,7 @@ pub(super) fn sequences<'model>(
         sequences: slots,
         batch,
         micro_batch,
+        outputs: slots,
         threads: thread_count,
         flash_attention: flash_attention(spec.flash_attention),
         cache_type: spec.cache_type,
@@ -198,8 +201,19 @@ pub(super) fn sequences<'model>(
         slots,
         threads,
         description: description(backend, spec.use_mmap),
+        memory: memory(model, &sequences.context),
     };
     Ok((sequences, facts))
+}
+
+fn memory(model: &LlamaModel, context: &Context<'_>) -> Memory {
+    let buffers = context.buffers();
+    Memory {
+        weights: ffi::weights_bytes(model),
+        cache_reserved: buffers.cache_bytes,
+        cache_per_token: buffers.cache_bytes / u64::from(context.cells().max(1)),
+        compute: buffers.compute_bytes,
+    }
 }
 
 /// Reads the adapter that `spec` names, if any. It lives as long as the model, which frees it.

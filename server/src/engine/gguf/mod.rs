@@ -20,13 +20,14 @@ mod vision;
 mod vocabulary;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::quantize::{Level, Quantize};
 use super::Facts;
 use crate::inference::encode::{self, Encoder};
-use crate::inference::generate::{self, Engine};
+use crate::inference::generate::{self, Engine, Policy};
 use crate::inference::{Error, Inbox, Outbox};
 
 /// A GGUF model and how to load it.
@@ -53,6 +54,8 @@ pub struct Spec {
     pub cache_type: CacheType,
     /// Flash attention. `None` lets llama.cpp choose.
     pub flash_attention: Option<bool>,
+    /// How long the cache of ended jobs is kept when nobody asks for anything.
+    pub cache_idle: Duration,
 }
 
 /// A GGUF model that turns texts into vectors or scores, and how to load it.
@@ -92,7 +95,10 @@ pub fn serve(
 ) -> Result<(), Error> {
     with_engine(spec, |engine, facts| {
         ready(facts);
-        generate::run(engine, inbox, outbox);
+        let policy = Policy {
+            cache_idle: spec.cache_idle,
+        };
+        generate::run(engine, policy, inbox, outbox);
     })
 }
 

@@ -82,7 +82,8 @@ impl<'model> Sequences<'model> {
                 "the model keeps no memory of a sequence, so it cannot continue a prompt".into(),
             ));
         }
-        self.empty(0);
+        self.context.release();
+        self.layouts.fill(Layout::default());
         Ok(())
     }
 
@@ -245,6 +246,11 @@ impl Engine for Sequences<'_> {
         self.context.move_down(sequence(slot), moved, moved - keep);
         self.layouts[slot as usize].remove(count);
         true
+    }
+
+    fn release(&mut self) {
+        self.context.release();
+        self.layouts.fill(Layout::default());
     }
 
     fn see(&self, image: Vec<u8>) -> Seeing {

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use self::model::Model;
 pub use self::store::Storing;
-use super::{Ability, Facts};
+use super::{Ability, Facts, Memory};
 use crate::inference::encode::{self, Company, Encoder};
 use crate::inference::{Error, Inbox, Outbox};
 
@@ -109,6 +109,7 @@ fn facts(model: &Model, threads: usize) -> Facts {
                 Company::Any => "of any lengths in batches",
             }
         ),
+        memory: Memory::default(),
     }
 }
 

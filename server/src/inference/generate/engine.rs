@@ -204,6 +204,9 @@ pub trait Engine {
     /// Removes `count` tokens after the first `keep` and moves the rest down. False if the engine cannot.
     fn shift(&mut self, slot: Slot, keep: u32, count: u32) -> bool;
 
+    /// Gives the memory of all caches back to the system, as far as the engine can. All of them are empty afterwards.
+    fn release(&mut self);
+
     /// Computes the feeds of one batch, at most [`Limits::step_tokens`] tokens in all, and appends to `sampled` one
     /// entry per feed that asks for it, in the order of the feeds. A feed that does not ask has one if it failed alone.
     ///

@@ -20,8 +20,23 @@ const CONTEXTS_PER_ANSWER: u32 = 10;
 /// or an image, is done.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// How the loop treats what it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// How long the caches of ended jobs are kept when nobody asks for anything.
+    pub cache_idle: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            cache_idle: Duration::from_secs(180),
+        }
+    }
+}
+
 /// Generates what the inbox asks for until it closes, or the outbox does. A panic of the engine is the caller's.
-pub fn run(engine: &mut dyn Engine, inbox: &Inbox, outbox: &mut dyn Outbox) {
+pub fn run(engine: &mut dyn Engine, policy: Policy, inbox: &Inbox, outbox: &mut dyn Outbox) {
     let mut generation = Loop {
         scheduler: Scheduler::new(engine.limits()),
         jobs: HashMap::new(),
@@ -29,6 +44,7 @@ pub fn run(engine: &mut dyn Engine, inbox: &Inbox, outbox: &mut dyn Outbox) {
         sightings: Sightings::default(),
         stalled: false,
         engine,
+        policy,
         outbox,
         undelivered: false,
         sampled: Vec::new(),
@@ -39,6 +55,7 @@ pub fn run(engine: &mut dyn Engine, inbox: &Inbox, outbox: &mut dyn Outbox) {
 
 struct Loop<'a> {
     engine: &'a mut dyn Engine,
+    policy: Policy,
     outbox: &'a mut dyn Outbox,
     scheduler: Scheduler,
     /// The jobs that the scheduler knows; it bounds them.
@@ -103,18 +120,32 @@ impl Loop<'_> {
     /// Takes what is there, and waits for something only when there is nothing else to do.
     fn take_commands(&mut self, inbox: &Inbox) -> Result<(), Closed> {
         if self.scheduler.is_idle() || self.stalled {
-            let command = match self.stalled || self.before() > 0 {
-                false => Some(inbox.wait()?),
-                true => inbox.wait_for(LOOK_EVERY)?,
+            let makes_something = self.stalled || self.before() > 0;
+            let command = if makes_something {
+                inbox.wait_for(LOOK_EVERY)?
+            } else if self.scheduler.cached_tokens() > 0 {
+                inbox.wait_for(self.policy.cache_idle)?
+            } else {
+                Some(inbox.wait()?)
             };
-            if let Some(command) = command {
-                self.take(command);
+            match command {
+                Some(command) => self.take(command),
+                None if makes_something => {}
+                None => self.release(),
             }
         }
         while let Some(command) = inbox.poll()? {
             self.take(command);
         }
         Ok(())
+    }
+
+    /// Nobody has asked for anything in a while: what the caches hold is given up.
+    fn release(&mut self) {
+        self.scheduler.forget();
+        self.engine.release();
+        // The next delivery tells that they are empty.
+        self.undelivered = true;
     }
 
     fn take(&mut self, command: Command) {
@@ -498,6 +529,7 @@ impl Loop<'_> {
         self.outbox.step(Step {
             running,
             waiting,
+            cached_tokens: count(self.scheduler.cached_tokens()),
             ..step
         })
     }

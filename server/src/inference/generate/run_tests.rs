@@ -103,7 +103,12 @@ fn serve_while(
         commands: sender,
         react,
     };
-    run(engine, &Inbox::new(receiver), &mut recorder);
+    run(
+        engine,
+        Policy::default(),
+        &Inbox::new(receiver),
+        &mut recorder,
+    );
     Served {
         events: recorder.events,
         steps: recorder.steps,
@@ -319,6 +324,63 @@ fn a_known_prefix_is_reused_and_changes_nothing() {
     assert_eq!(usage(0).cached_tokens, 0);
     // All of the first prompt; the answer repeats it, so nothing of that follows.
     assert_eq!(usage(1).cached_tokens, usage(0).prompt_tokens);
+}
+
+#[test]
+fn a_cache_that_nobody_uses_is_given_back() {
+    let policy = Policy {
+        cache_idle: Duration::ZERO,
+    };
+    let (sender, receiver) = sync_channel(COMMANDS);
+    let submit = |id| Command::Submit(id, Job::Generate(job("abcd")));
+    sender.send(submit(0)).unwrap();
+    let mut again = |_: JobId, _: &inference::Event| None;
+    let mut released = ReleaseWatch {
+        recorder: Recorder {
+            events: Vec::new(),
+            steps: Vec::new(),
+            left: 2,
+            commands: sender,
+            react: &mut again,
+        },
+        next: Some(submit(1)),
+    };
+    let mut engine = fake::Engine::new(&echo(1));
+    run(&mut engine, policy, &Inbox::new(receiver), &mut released);
+    let Recorder { events, steps, .. } = released.recorder;
+    let answers = Served { events, steps }.answers();
+    let usage = |id| answers[&id].finished.as_ref().unwrap().usage;
+    assert_eq!((usage(0).cached_tokens, usage(1).cached_tokens), (0, 0));
+    assert_eq!(answers[&1].text, "abcd");
+}
+
+/// Sends its command when the caches are told to be empty.
+struct ReleaseWatch<'a> {
+    recorder: Recorder<'a>,
+    next: Option<Command>,
+}
+
+impl Outbox for ReleaseWatch<'_> {
+    fn push(&mut self, job: JobId, event: inference::Event) {
+        self.recorder.push(job, event);
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), Closed> {
+        let is_idle = step.running == 0 && step.waiting == 0 && step.jobs == 0;
+        let used = self
+            .recorder
+            .steps
+            .iter()
+            .any(|step| step.cached_tokens > 0);
+        if is_idle
+            && used
+            && step.cached_tokens == 0
+            && let Some(next) = self.next.take()
+        {
+            self.recorder.commands.send(next).unwrap();
+        }
+        self.recorder.step(step)
+    }
 }
 
 #[test]
@@ -812,6 +874,7 @@ fn the_loop_ends_with_its_inbox() {
     };
     run(
         &mut fake::Engine::new(&echo(1)),
+        Policy::default(),
         &Inbox::new(receiver),
         &mut recorder,
     );

@@ -159,6 +159,20 @@ impl Scheduler {
             .count()
     }
 
+    /// Tokens that the caches of all slots hold.
+    #[must_use]
+    pub fn cached_tokens(&self) -> usize {
+        self.slots.iter().map(|slot| slot.cached.len()).sum()
+    }
+
+    /// Forgets what the slots' caches hold; to be called only while [`Self::is_idle`].
+    pub fn forget(&mut self) {
+        for slot in &mut self.slots {
+            slot.cached.clear();
+            slot.exact = 0;
+        }
+    }
+
     /// Jobs that wait for one.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -13,7 +13,7 @@ use llama_cpp_2::model::LlamaModel;
 use self::context::{Context, Settings};
 use super::vocabulary::Vocabulary;
 use super::{EncoderSpec, ffi, load};
-use crate::engine::{Ability, Facts};
+use crate::engine::{Ability, Facts, Memory};
 use crate::inference::encode::{
     Activation, BATCH_TEXTS, Company, Encoder, Frame, Head, Tokenized, try_out,
 };
@@ -88,6 +88,10 @@ pub(super) fn load<'model>(
         },
         threads,
         description: load::description(backend, spec.use_mmap),
+        memory: Memory {
+            weights: ffi::weights_bytes(model),
+            ..Memory::default()
+        },
     };
     Ok((encoder, facts))
 }

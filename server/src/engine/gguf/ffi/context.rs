@@ -9,6 +9,7 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use llama_cpp_sys_2 as sys;
 
+use super::buffers::{self, Buffers};
 use super::raw;
 use crate::engine::gguf::CacheType;
 use crate::inference::Token;
@@ -23,6 +24,8 @@ pub(in crate::engine::gguf) struct ContextSpec {
     pub(in crate::engine::gguf) batch: u32,
     /// Most tokens that are computed at once.
     pub(in crate::engine::gguf) micro_batch: u32,
+    /// Most tokens of a batch whose results are wanted. Room is made for the numbers of so many, a whole vocabulary each.
+    pub(in crate::engine::gguf) outputs: u32,
     pub(in crate::engine::gguf) threads: i32,
     pub(in crate::engine::gguf) flash_attention: sys::llama_flash_attn_type,
     pub(in crate::engine::gguf) cache_type: CacheType,
@@ -34,6 +37,7 @@ pub(in crate::engine::gguf) struct Context<'model> {
     /// Words of the vocabulary.
     words: usize,
     batch: u32,
+    buffers: Buffers,
     model: PhantomData<&'model LlamaModel>,
 }
 
@@ -61,6 +65,7 @@ impl<'model> Context<'model> {
         params.kv_unified = false;
         params.n_batch = spec.batch;
         params.n_ubatch = spec.micro_batch;
+        params.n_outputs_max = spec.outputs.min(spec.batch);
         params.n_threads = spec.threads;
         params.n_threads_batch = spec.threads;
         params.flash_attn_type = spec.flash_attention;
@@ -75,17 +80,23 @@ impl<'model> Context<'model> {
         params.swa_full = true;
         params.no_perf = true;
         let model = raw(model).cast_mut();
-        // SAFETY: the model lives as long as the context, which borrows it, and llama.cpp does not change it through this
-        // pointer; every pointer in `params` is null. The backend is initialised: the caller holds its proof.
-        let context = NonNull::new(unsafe { sys::llama_init_from_model(model, params) })?;
         // SAFETY: a loaded model always has a vocabulary object, which lives as long as the model.
         let words = unsafe { sys::llama_vocab_n_tokens(sys::llama_model_get_vocab(model)) };
+        let words = usize::try_from(words).expect("a vocabulary has no negative length");
+        let outputs_bytes = words * spec.sequences as usize * size_of::<f32>();
+        // SAFETY: the model lives as long as the context, which borrows it, and llama.cpp does not change it through this
+        // pointer; every pointer in `params` is null. The backend is initialised: the caller holds its proof.
+        let (context, buffers) = buffers::of_context(outputs_bytes, || unsafe {
+            sys::llama_init_from_model(model, params)
+        });
+        let context = NonNull::new(context)?;
         // SAFETY: `context` was just made.
         let batch = unsafe { sys::llama_n_batch(context.as_ptr()) };
         Some(Self {
             context,
-            words: usize::try_from(words).expect("a vocabulary has no negative length"),
+            words,
             batch,
+            buffers,
             model: PhantomData,
         })
     }
@@ -93,6 +104,24 @@ impl<'model> Context<'model> {
     /// Most tokens of a batch.
     pub(in crate::engine::gguf) fn batch_tokens(&self) -> u32 {
         self.batch
+    }
+
+    /// What it takes of the memory.
+    pub(in crate::engine::gguf) fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// Tokens that it can hold.
+    pub(in crate::engine::gguf) fn cells(&self) -> u32 {
+        // SAFETY: the context is alive.
+        unsafe { sys::llama_n_ctx(self.context.as_ptr()) }
+    }
+
+    /// Forgets all sequences and gives the memory of their tokens back to the system.
+    pub(in crate::engine::gguf) fn release(&mut self) {
+        // SAFETY: the memory belongs to the context. What the cells held is released with their memory.
+        unsafe { sys::llama_memory_clear(self.memory(), false) };
+        self.buffers.release();
     }
 
     /// Has the context apply an adapter of its model; false if llama.cpp refuses.

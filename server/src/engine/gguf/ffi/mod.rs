@@ -1,10 +1,11 @@
 //! The calls of llama.cpp that `llama-cpp-2` has no safe form of. Everything unsafe in this engine is in this folder.
 #![expect(
     unsafe_code,
-    reason = "llama-cpp-2 cannot turn weight repacking off nor quantise, lacks the labels of classifiers, its \
+    reason = "llama-cpp-2 cannot turn weight repacking off nor quantise, ggml clears caches by writing to them, lacks the labels of classifiers, its \
               `vocab_type` and `n_ctx_train` panic on odd models, and it encodes and decodes an image in one call only"
 )]
 
+pub(super) mod buffers;
 pub(super) mod context;
 pub(super) mod projector;
 
@@ -164,6 +165,12 @@ pub(super) fn vocabulary_kind(model: &LlamaModel) -> VocabularyKind {
         sys::LLAMA_VOCAB_TYPE_RWKV => VocabularyKind::Rwkv,
         _ => VocabularyKind::Other,
     }
+}
+
+/// Bytes of all weights.
+pub(super) fn weights_bytes(model: &LlamaModel) -> u64 {
+    // SAFETY: the pointer is valid while `model` is borrowed.
+    unsafe { sys::llama_model_size(raw(model)) }
 }
 
 /// Tokens of context the model was trained for, as its file claims; may be nonsense.

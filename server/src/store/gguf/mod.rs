@@ -4,6 +4,7 @@
 //! allocated, sums and products are checked, and every tensor must lie inside the file. Format:
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, little-endian.
 
+mod asserted;
 mod reader;
 mod types;
 
@@ -32,13 +33,15 @@ const MAX_ALIGNMENT: u64 = 65_536;
 const HELD_WITHOUT_ARRAYS_BYTES: u64 = 32 << 20;
 const HELD_WITH_ARRAYS_BYTES: u64 = 128 << 20;
 
-/// Numbers that native loaders size fixed arrays by: the key after the architecture, and what it may be.
-const BOUNDED_NUMBERS: [(&str, std::ops::RangeInclusive<u64>); 4] = [
+/// Numbers that native loaders size fixed arrays by or switch on: the key after the architecture, and what it may be.
+const BOUNDED_NUMBERS: [(&str, std::ops::RangeInclusive<u64>); 5] = [
     // LLAMA_MAX_LAYERS and LLAMA_MAX_EXPERTS of llama.cpp.
     ("block_count", 1..=512),
     ("expert_count", 0..=1024),
     ("embedding_length", 1..=(1 << 24)),
     ("context_length", 1..=(1 << 31)),
+    // The kinds of `llama_pooling_type`, from none to rank.
+    ("pooling_type", 0..=4),
 ];
 
 /// The header of a GGUF file.
@@ -134,6 +137,7 @@ impl Gguf {
         };
         gguf.check_places(reader.length())?;
         gguf.check_numbers()?;
+        asserted::check(&gguf)?;
         Ok(gguf)
     }
 

@@ -1,5 +1,7 @@
 //! A cursor over a file that knows how much is left and how much memory may still be used.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::{Arrays, StoreError, Value, broken};
@@ -8,6 +10,12 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// What a value of the metadata costs besides its text.
 const VALUE_BYTES: u64 = size_of::<Value>() as u64;
+
+/// The vocabulary.
+const TOKENS_KEY: &str = "tokenizer.ggml.tokens";
+
+/// What remembering a token costs besides reading it.
+const SEEN_TOKEN_BYTES: u64 = 16;
 
 pub(super) struct Reader<R> {
     input: BufReader<R>,
@@ -130,6 +138,9 @@ impl<R: Read + Seek> Reader<R> {
                 "key '{key}' claims {length} values, more than the file can hold"
             )));
         }
+        if kind == Scalar::Text && key == TOKENS_KEY {
+            return self.tokens(length, text_limit, arrays);
+        }
         if arrays == Arrays::Keep {
             let mut values = Vec::new();
             for _ in 0..length {
@@ -151,6 +162,38 @@ impl<R: Read + Seek> Reader<R> {
         Ok(Value::Array {
             length,
             values: None,
+        })
+    }
+
+    /// The texts of a vocabulary, of which llama.cpp asserts that no two are the same. It reads them up to their first zero
+    /// byte, and gives empty ones a name of their own.
+    fn tokens(
+        &mut self,
+        length: u64,
+        text_limit: u64,
+        arrays: Arrays,
+    ) -> Result<Value, StoreError> {
+        let hashes = RandomState::new();
+        let mut seen = HashSet::new();
+        let mut values = Vec::new();
+        for index in 0..length {
+            self.hold(SEEN_TOKEN_BYTES)?;
+            let bytes = self.text(TOKENS_KEY, text_limit)?;
+            let read = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+            // Hashes in place of texts: two that differ are taken for the same once in millions of vocabularies.
+            if !read.is_empty() && !seen.insert(hashes.hash_one(read)) {
+                return Err(broken(format!(
+                    "token {index} of '{TOKENS_KEY}' is the same as an earlier one"
+                )));
+            }
+            if arrays == Arrays::Keep {
+                self.hold(VALUE_BYTES)?;
+                values.push(Value::Text(String::from_utf8_lossy(&bytes).into_owned()));
+            }
+        }
+        Ok(Value::Array {
+            length,
+            values: (arrays == Arrays::Keep).then_some(values),
         })
     }
 

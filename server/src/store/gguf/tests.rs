@@ -198,6 +198,65 @@ fn no_shape_wraps_around() {
 }
 
 #[test]
+fn what_llama_cpp_asserts_of_metadata_is_checked_before() {
+    let with = |entries: &[(&str, Kv)]| {
+        let start = GgufBuilder::llama();
+        let all = entries
+            .iter()
+            .fold(start, |built, (key, value)| built.with(key, value.clone()));
+        all.build()
+    };
+    let counts = |experts, used, groups, used_groups| {
+        with(&[
+            ("llama.expert_count", Kv::U32(experts)),
+            ("llama.expert_used_count", Kv::U32(used)),
+            ("llama.expert_group_count", Kv::U32(groups)),
+            ("llama.expert_group_used_count", Kv::U32(used_groups)),
+        ])
+    };
+    for allowed in [
+        counts(0, 0, 0, 0),
+        counts(8, 2, 0, 0),
+        counts(8, 8, 1, 0),
+        counts(8, 2, 4, 3),
+        with(&[("llama.rope.scaling.type", Kv::Text("yarn"))]),
+        with(&[("llama.nextn_predict_layers", Kv::U32(1))]),
+        with(&[("tokenizer.ggml.tokens", Kv::Texts(&["", "", "a", "\0b"]))]),
+    ] {
+        read(&allowed).unwrap();
+    }
+    for (refused, why) in [
+        (counts(0, 1, 0, 0), "'llama.expert_used_count'"),
+        (counts(8, 0, 0, 0), "'llama.expert_used_count'"),
+        (counts(8, 9, 0, 0), "'llama.expert_used_count'"),
+        (counts(0, 0, 1, 0), "'llama.expert_group_count'"),
+        (counts(8, 2, 8, 2), "'llama.expert_group_count'"),
+        (counts(8, 2, 3, 2), "'llama.expert_group_count'"),
+        (counts(8, 2, 4, 0), "'llama.expert_group_used_count'"),
+        (counts(8, 2, 4, 4), "'llama.expert_group_used_count'"),
+        (
+            with(&[("llama.rope.scaling.type", Kv::Text("x"))]),
+            "'llama.rope.scaling.type'",
+        ),
+        (
+            with(&[("llama.pooling_type", Kv::U32(63))]),
+            "'llama.pooling_type'",
+        ),
+        (
+            with(&[("llama.nextn_predict_layers", Kv::U32(2))]),
+            "'llama.nextn_predict_layers'",
+        ),
+        (
+            with(&[("tokenizer.ggml.tokens", Kv::Texts(&["a", "b", "a\0c"]))]),
+            "token 2 of 'tokenizer.ggml.tokens'",
+        ),
+    ] {
+        check_refused(&refused, why);
+        assert!(Gguf::read(Cursor::new(&refused), Arrays::Keep).is_err());
+    }
+}
+
+#[test]
 fn metadata_beyond_the_allowance_is_refused() {
     let vocabulary = GgufBuilder::llama().with(
         "numbers",

@@ -18,6 +18,7 @@ import faults
 import hostile
 import kills
 import overload
+import power
 import stopping
 import workers
 import writes
@@ -25,7 +26,17 @@ from report import Report, Share
 
 import models
 
-WEIGHTS = {"hostile": 0.25, "models": 0.25, "kills": 0.15, "writes": 0.1, "workers": 0.1, "departures": 0.05, "stopping": 0.05, "overload": 0.05}
+WEIGHTS = {
+    "hostile": 0.25,
+    "models": 0.25,
+    "kills": 0.15,
+    "writes": 0.1,
+    "power": 0.02,
+    "workers": 0.1,
+    "departures": 0.05,
+    "stopping": 0.05,
+    "overload": 0.05,
+}
 """Which part of the time each subject gets."""
 
 
@@ -51,6 +62,7 @@ def main() -> int:
             "models": lambda share: models.attack(report, share, program, folder, args.seed),
             "kills": lambda share: kills.attack(report, share, shim, program, folder, args.seed),
             "writes": lambda share: writes.attack(report, share, shim, program, folder, args.seed),
+            "power": lambda share: power.attack(report, share, shim, program, folder, args.seed),
             "workers": lambda share: workers.attack(report, share, program, folder, args.seed),
             "departures": lambda share: departures.attack(report, share, program, folder, args.seed),
             "stopping": lambda share: stopping.attack(report, share, program, folder, args.seed),

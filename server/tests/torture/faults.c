@@ -9,6 +9,7 @@
  *     kill N           the program is killed with SIGKILL instead of change number N
  *     fail N E C       changes number N to N+C-1 fail with errno E, unless they remove something, which takes no space
  *     path N E C TEXT  as fail, counting only changes of paths that contain TEXT
+ *     trace            tells every change, `change CALL PATH`, of a renaming `change CALL OLD NEW`
  *     report           answers with the number of changes since the last order, and how many of them were failed
  *
  * The variable FAULTS_ORDER may hold the first order. Answers, `started PID` and `killed CALL PATH` go to standard output. A preloaded library would be simpler, but Rust's rustix
@@ -75,7 +76,7 @@ static pid_t child;
 
 /* What to do to the next changes. */
 static struct {
-	enum { NOTHING, KILL, FAIL } action;
+	enum { NOTHING, KILL, FAIL, TRACE } action;
 	long from, count, seen, failed;
 	int error;
 	char text[PATH_MAX];
@@ -141,26 +142,17 @@ static int receive_descriptor(int socket)
 	return descriptor;
 }
 
-/* The path that the call changes, or an empty text. Relative ones count as outside of the folder. */
-static void find_path(const struct seccomp_notif *call, const struct call *kind, char path[PATH_MAX])
+/* Reads a text in the caller's memory. */
+static void read_text(pid_t pid, unsigned long address, char path[PATH_MAX])
 {
-	path[0] = 0;
-	if (kind->place == DESCRIPTOR) {
-		char link[64];
-		snprintf(link, sizeof link, "/proc/%d/fd/%d", call->pid, (int)call->data.args[kind->argument]);
-		ssize_t length = readlink(link, path, PATH_MAX - 1);
-		path[length < 0 ? 0 : length] = 0;
-		return;
-	}
 	/* Up to the end of the page, then the next one: the text may end before memory does. */
-	unsigned long address = call->data.args[kind->argument];
 	size_t length = 0;
 	while (length < PATH_MAX - 1) {
 		size_t piece = 4096 - (address + length) % 4096;
 		if (piece > PATH_MAX - 1 - length)
 			piece = PATH_MAX - 1 - length;
 		struct iovec here = { path + length, piece }, there = { (void *)(address + length), piece };
-		ssize_t got = process_vm_readv(call->pid, &here, 1, &there, 1, 0);
+		ssize_t got = process_vm_readv(pid, &here, 1, &there, 1, 0);
 		if (got <= 0)
 			break;
 		if (memchr(path + length, 0, got))
@@ -168,6 +160,29 @@ static void find_path(const struct seccomp_notif *call, const struct call *kind,
 		length += got;
 	}
 	path[length] = 0;
+}
+
+/* The path that the call changes, or an empty text. Relative ones count as outside of the folder. */
+static void find_path(const struct seccomp_notif *call, const struct call *kind, char path[PATH_MAX])
+{
+	if (kind->place == DESCRIPTOR) {
+		char link[64];
+		snprintf(link, sizeof link, "/proc/%d/fd/%d", call->pid, (int)call->data.args[kind->argument]);
+		ssize_t length = readlink(link, path, PATH_MAX - 1);
+		path[length < 0 ? 0 : length] = 0;
+		return;
+	}
+	read_text(call->pid, call->data.args[kind->argument], path);
+}
+
+static void tell(const struct seccomp_notif *call, const struct call *kind, const char *path)
+{
+	char old[PATH_MAX] = "";
+	/* The old name stands as far before the new one as a folder's descriptor takes. */
+	if (!strncmp(kind->name, "rename", 6))
+		read_text(call->pid, call->data.args[kind->place == PATH_AT ? 1 : 0], old);
+	printf("change %s %s %s\n", kind->name, *old ? old : path, *old ? path : "");
+	fflush(stdout);
 }
 
 static void answer(int listener, const struct seccomp_notif *call)
@@ -181,6 +196,8 @@ static void answer(int listener, const struct seccomp_notif *call)
 	size_t length = strlen(folder);
 	if (!strncmp(path, folder, length) && (path[length] == '/' || !path[length]) && strstr(path, order.text)) {
 		long number = order.seen++;
+		if (order.action == TRACE)
+			tell(call, kind, path);
 		if (order.action == KILL && number == order.from) {
 			printf("killed %s %s\n", kind->name, path);
 			fflush(stdout);
@@ -209,7 +226,7 @@ static void obey(char *line)
 	sscanf(line, "%15s %ld %d %ld %4000s", word, &from, &error, &count, text);
 	if (strcmp(word, "report")) {
 		memset(&order, 0, sizeof order);
-		order.action = !strcmp(word, "kill") ? KILL : !strcmp(word, "count") ? NOTHING : FAIL;
+		order.action = !strcmp(word, "kill") ? KILL : !strcmp(word, "count") ? NOTHING : !strcmp(word, "trace") ? TRACE : FAIL;
 		order.from = from;
 		order.count = count;
 		order.error = error;

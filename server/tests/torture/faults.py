@@ -27,6 +27,8 @@ class FaultyServer(Server):
         self.faults = faults
         self.server_pid = 0
         self.first_order: str | None = None
+        self.changes: list[list[str]] = []
+        """What was traced up to the last order: the call and its paths."""
 
     def launch(self, log) -> subprocess.Popen:
         self.store.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,8 @@ class FaultyServer(Server):
         except BrokenPipeError as error:
             raise Failed("the server is gone") from error
         while answer := self.process.stdout.readline():
+            if answer.startswith("change "):
+                self.changes.append(answer.split()[1:])
             if numbers := re.fullmatch(r"(\d+) (\d+)\n", answer):
                 return int(numbers[1]), int(numbers[2])
         raise Failed("the server is gone")

@@ -185,7 +185,7 @@ def kill_everywhere(killer: Killer, client: Client, operation, share: Share) -> 
             continue
         except Failed:
             # Told to do so, the worker or the server was killed in the middle of a reply.
-            if not killer.server.was_killed(1):
+            if not killer.server.was_killed(KILL_SECONDS):
                 raise
             killer.recover([client])
             number += 1
@@ -199,6 +199,7 @@ def kill_anywhere(killer: Killer, clients: list[Client]) -> None:
     """Kills at a random change while all clients work."""
     killer.server.order(f"kill {killer.dice.randrange(150)}")
     failures: list[Exception] = []
+    lost = threading.Event()
 
     def work(client: Client) -> None:
         try:
@@ -206,7 +207,7 @@ def kill_anywhere(killer: Killer, clients: list[Client]) -> None:
                 name = client.dice.choice(client.names)
                 client.dice.choice(client.operations)(client, name)
         except Lost:
-            pass
+            lost.set()
         except (Failed, OSError) as failure:
             failures.append(failure)
 
@@ -215,9 +216,11 @@ def kill_anywhere(killer: Killer, clients: list[Client]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    if killer.server.was_killed(0.1):
+    # Who was hung up on knows that the server is about to be gone; what others saw then does not count.
+    if killer.server.was_killed(KILL_SECONDS if lost.is_set() or failures else 0):
         killer.recover(clients)
         return
+    expect(not lost.is_set(), "the server hangs up without having been killed")
     if failures:
         raise failures[0]
     killer.server.order("count")

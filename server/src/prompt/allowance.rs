@@ -1,5 +1,8 @@
 //! How much work a template may do, and the stack it does it on.
 
+use std::cell::Cell;
+use std::panic::resume_unwind;
+
 use super::{Conversation, Message, PromptError};
 
 /// Units of work every rendering gets: one an instruction, and one for every 64 bytes that are made on the way.
@@ -23,6 +26,28 @@ const BASE_STACK_BYTES: u64 = 4 << 20;
 
 /// Stack for parsing: the parser limits its own depth, but not that of what it makes of long chains of operators.
 const PARSE_STACK_BYTES: u64 = 256 << 20;
+
+/// Items that may be taken out of repeated lists in one rendering: more than fit into any prompt.
+const MAX_REPEATED_ITEMS: usize = 1 << 20;
+
+thread_local! {
+    /// What is left of them. Every rendering has a thread of its own.
+    static REPEATED_ITEMS: Cell<usize> = const { Cell::new(MAX_REPEATED_ITEMS) };
+}
+
+/// The end of a rendering that takes more than it may.
+struct Exhausted;
+
+/// Counts items of repeated lists, and ends the rendering when there are too many: an iterator has no other way to end what
+/// goes through it whatever it says.
+pub(super) fn spend(items: usize) {
+    let left = REPEATED_ITEMS.get().checked_sub(items);
+    REPEATED_ITEMS.set(left.unwrap_or(0));
+    if left.is_none() {
+        // Unlike a panic, this is no accident that the log has to tell of.
+        resume_unwind(Box::new(Exhausted));
+    }
+}
 
 /// What a conversation's rendering may cost, in proportion to the conversation: whoever wrote the template decides how
 /// much work it does, but not how long the conversation is.
@@ -68,7 +93,13 @@ pub(super) fn on_stack<T: Send>(
             .spawn_scoped(scope, work)
             .map_err(|error| failed(&error.to_string()))?
             .join()
-            .unwrap_or_else(|_| Err(failed("it panicked")))
+            .unwrap_or_else(|payload| {
+                Err(if payload.is::<Exhausted>() {
+                    PromptError::TooMuchWork
+                } else {
+                    failed("it panicked")
+                })
+            })
     })
 }
 

@@ -1,8 +1,8 @@
 //! Jinja chat templates, rendered as Hugging Face's `apply_chat_template` renders them.
 //!
 //! The template comes with the model's files, so it is untrusted: it may compute, but within bounds on its own length,
-//! on its work, on its nesting and on its output, and it sees nothing but the conversation. The engine leaves two gaps
-//! through which a template could end the process, and `screen` and `allowance` close them.
+//! on its work, on its nesting and on its output, and it sees nothing but the conversation. The engine leaves gaps
+//! through which a template could end the process or never come to an end: `screen`, `repeat` and `allowance` close them.
 
 mod arguments;
 mod context;
@@ -11,6 +11,7 @@ mod json;
 mod methods;
 mod number;
 mod python;
+mod repeat;
 mod screen;
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,7 @@ impl Template {
             return Err(PromptError::Parse(format!("{what} (line {line})")));
         }
         let wishes = Wishes::of(&source);
+        let source = repeat::guard(&source).into_owned();
         let environment = allowance::parse(|| environment(source))?;
         Ok(Self {
             environment,

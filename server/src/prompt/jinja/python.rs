@@ -4,7 +4,7 @@
 use jiff::fmt::strtime;
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value, escape_formatter};
 
-use super::{filters, methods, number};
+use super::{filters, methods, number, repeat};
 
 /// The words of a template that refuses a conversation.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,7 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     environment.set_unknown_method_callback(methods::call);
     environment.set_formatter(print);
     filters::install(environment);
+    repeat::install(environment);
     environment.add_function("raise_exception", raise_exception);
     // The engine's own addition to Jinja, which shows more of the state than a template needs.
     environment.remove_global("debug");

@@ -296,12 +296,12 @@ fn tokens(source: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-fn is_word(c: char) -> bool {
+pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
 /// Bytes of a string literal with its quotes, or of the whole text if it does not end.
-fn string_length(text: &str, quote: char) -> usize {
+pub(super) fn string_length(text: &str, quote: char) -> usize {
     let mut escaped = false;
     text.char_indices()
         .skip(1)

@@ -1,6 +1,7 @@
 //! Renderings compared with Python's (`tests/prompt/golden.py` made the file), and the bounds on what a template may do.
 
 use std::path::Path;
+use std::time::Instant;
 
 use jiff::civil::date;
 use jiff::tz::TimeZone;
@@ -255,6 +256,39 @@ fn work_memory_and_nesting_are_bounded() {
     too_much("{{ [1] | tojson(indent=1000000000000) | length / 0 }}");
     too_much("{{ '%999999999d' | format(1) }}");
     too_much("{{ range(1000000000) | list }}");
+    for uses in [
+        "{{ x }}",
+        "{{ [x, x, x] }}",
+        "{{ x ~ 'a' }}",
+        "{{ [[x, x], x] ~ 'a' }}",
+        "{{ x | tojson }}",
+        "{{ x | string | length }}",
+        "{{ x | join(',') }}",
+        "{{ [x, x] | join(',') }}",
+        "{{ ','.join(x) }}",
+        "{{ x | list | length }}",
+        "{{ x == x + [1] }}",
+        "{{ x.index(1) }}",
+        "{{ 1 in x }}",
+        "{{ x | unique | list }}",
+        "{{ x[99999990:] }}",
+        "{{ x[-1] == 2 and x[99999998] == 2 }}",
+    ] {
+        for made in [
+            "[[]] * 99999999",
+            "99999999 * [[]]",
+            "[[]] * 9999 * 9999",
+            "99999 * ([[]] * 999)",
+            "([[]] + [[]]) * 49999999",
+            "[{}][:1] * 99999999",
+        ] {
+            let source = format!("{{% set x = {made} %}}{uses}");
+            let begun = Instant::now();
+            let _ = render(&source);
+            let seconds = begun.elapsed().as_secs();
+            assert!(seconds < 10, "{source}: {seconds} s");
+        }
+    }
 }
 
 /// Lists within lists are as deep as the allowance permits, and what is done with them nests as deeply in calls.

@@ -30,6 +30,7 @@ SHIPPED = [
     Model("tiny", "tiny/tiny.gguf", "models/tiny/train.py", "chat, tool calls, thinking and JSON for the first start and for tests"),
     Model("tiny-embed", "tiny-embed/model.onnx", "models/tiny-embed/train.py", "sentence vectors for the first start and for tests"),
     Model("tiny-classify", "tiny-classify/model.onnx", "models/tiny-classify/train.py", "sentiment labels for the first start and for tests"),
+    Model("tiny-tag", "tiny-tag/model.onnx", "models/tiny-tag/train.py", "names in texts of many scripts, for tests"),
 ]
 
 #: The wheel's digest is PyPI's; the converted file depends on the conversion and is not shipped.

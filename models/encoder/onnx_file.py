@@ -114,14 +114,24 @@ def classifier(graph: Graph, states: str, labels: int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", labels])
 
 
-def write_bert(path: Path, shape: BertShape, weights: Mapping[str, np.ndarray], labels: int | None = None) -> None:
-    """Writes the encoder; with `labels`, a classifier whose head is `classifier.weight` and `classifier.bias`."""
+def tagger(graph: Graph, states: str, labels: int) -> onnx.ValueInfoProto:
+    """One linear layer for every token: `logits` [batch, sequence, labels]."""
+    graph.linear(states, "classifier", "logits")
+    graph.shapes.pop()  # An output's shape is stated once.
+    return helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "sequence", labels])
+
+
+def write_bert(path: Path, shape: BertShape, weights: Mapping[str, np.ndarray], labels: int | None = None, tags: bool = False) -> None:
+    """Writes the encoder; with `labels`, a classifier whose head is `classifier.weight` and `classifier.bias`, of tokens with `tags`."""
     graph = Graph(weights)
     x, bias = embeddings(graph, shape), mask_bias(graph)
     for index in range(shape.num_hidden_layers):
         last = index == shape.num_hidden_layers - 1 and labels is None
         x = layer(graph, shape, index, x, bias, "last_hidden_state" if last else None)
-    output = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "sequence", shape.hidden_size]) if labels is None else classifier(graph, x, labels)
+    if labels is None:
+        output = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "sequence", shape.hidden_size])
+    else:
+        output = (tagger if tags else classifier)(graph, x, labels)
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in ("input_ids", "attention_mask", "token_type_ids")]
     stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in graph.initializers.items()]
     model = helper.make_model(helper.make_graph(graph.nodes, "bert", inputs, [output], stored, value_info=graph.shapes), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="chaski-models")

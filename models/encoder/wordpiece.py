@@ -1,4 +1,4 @@
-"""A lower-case WordPiece tokenizer in Hugging Face's `tokenizer.json`, with nothing about truncation or padding in it."""
+"""A WordPiece tokenizer in Hugging Face's `tokenizer.json`, with nothing about truncation or padding in it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def train_wordpiece(texts: Iterable[str], size: int) -> Tokenizer:
-    """Learns up to `size` pieces; every printable ASCII character is among them."""
+def train_wordpiece(texts: Iterable[str], size: int, lowercase: bool = True) -> Tokenizer:
+    """Learns up to `size` pieces; every printable ASCII character is among them. Lower case has no accents either."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     alphabet = [chr(code) for code in range(33, 127)]
     trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
@@ -38,10 +38,10 @@ def encode(tokenizer: Tokenizer, texts: list[str], longest: int = 256) -> tuple[
     return ids, mask
 
 
-def write_tokenizer(folder: Path, tokenizer: Tokenizer, longest: int) -> None:
+def write_tokenizer(folder: Path, tokenizer: Tokenizer, longest: int, lowercase: bool = True) -> None:
     """`tokenizer.json` and the `tokenizer_config.json` that goes with it."""
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": longest, "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
+    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase, "model_max_length": longest, "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
               "cls_token": "[CLS]", "mask_token": "[MASK]"}  # fmt: skip
     write_json(folder / "tokenizer_config.json", config)
 

@@ -14,6 +14,7 @@ mod chat;
 mod continuation;
 mod conversation;
 mod cors;
+mod encoding;
 mod error;
 mod extension;
 mod find;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{App, Error};
 use crate::duration::KeepAlive;
-use crate::inference::encode::{Classified, Classify, Embed, Embedded, Rerank, Reranked, Usage};
+use crate::inference::encode::{Ask, Encoded};
 use crate::metrics;
 use crate::models::{Lease, LoadOptions, Want};
 use crate::store::{Model, Store};
@@ -79,44 +79,19 @@ impl Session {
         }
     }
 
-    /// Turns texts into vectors.
+    /// Turns texts into vectors, scores, or labelled parts.
     ///
     /// # Errors
     /// Whatever refused or ended the job.
-    pub async fn embed(&mut self, job: Embed) -> Result<Embedded, Error> {
-        let embedded = self.lease.embed(job).await;
-        let embedded = self.checked(embedded)?;
-        self.encoded(&embedded.usage);
-        Ok(embedded)
-    }
-
-    /// Gives texts the scores of the model's labels.
-    ///
-    /// # Errors
-    /// Whatever refused or ended the job.
-    pub async fn classify(&mut self, job: Classify) -> Result<Classified, Error> {
-        let classified = self.lease.classify(job).await;
-        let classified = self.checked(classified)?;
-        self.encoded(&classified.usage);
-        Ok(classified)
-    }
-
-    /// Scores how well texts answer a query.
-    ///
-    /// # Errors
-    /// Whatever refused or ended the job.
-    pub async fn rerank(&mut self, job: Rerank) -> Result<Reranked, Error> {
-        let reranked = self.lease.rerank(job).await;
-        let reranked = self.checked(reranked)?;
-        self.encoded(&reranked.usage);
-        Ok(reranked)
-    }
-
-    fn encoded(&mut self, usage: &Usage) {
+    pub async fn encode<J: Ask>(&mut self, job: J) -> Result<Encoded<J::Result>, Error> {
+        let encoded = self.lease.encode(job).await;
+        let encoded = self.checked(encoded)?;
+        let usage = &encoded.usage;
         if usage.truncated_inputs > 0 {
             self.request.truncated();
         }
         self.request.encoded(usage.prompt_tokens, usage.queue_ns);
+        Ok(encoded)
     }
 
     /// Counts the request by how it failed, if it has.

@@ -72,6 +72,16 @@ pub enum Ability {
         /// Label names by output index.
         labels: Vec<String>,
     },
+    /// Give parts of texts these labels.
+    Tag {
+        /// Label names by output index.
+        labels: Vec<String>,
+    },
+    /// Weigh the words of a vocabulary of this size.
+    Weigh {
+        /// Words of the vocabulary.
+        dimensions: u32,
+    },
 }
 
 impl Ability {
@@ -84,6 +94,12 @@ impl Ability {
             },
             Head::Labels { names, .. } => Self::Classify {
                 labels: names.clone(),
+            },
+            Head::TokenLabels { names } => Self::Tag {
+                labels: names.clone(),
+            },
+            Head::Sparse { dimensions } => Self::Weigh {
+                dimensions: *dimensions,
             },
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::encode::{self, Classify, Embed, Rerank};
+use super::encode;
 use super::generate::{self, Generate};
 use super::{Error, Token};
 
@@ -17,12 +17,8 @@ pub type JobId = u64;
 pub enum Job {
     /// Continue a prompt.
     Generate(Generate),
-    /// Turn texts into vectors.
-    Embed(Embed),
-    /// Give texts the scores of the model's labels.
-    Classify(Classify),
-    /// Score how well texts answer a query.
-    Rerank(Rerank),
+    /// Turn texts into vectors, scores, or labelled parts.
+    Encode(encode::Job),
     /// Turn a text into tokens.
     Tokenize {
         /// The text.
@@ -49,7 +45,7 @@ pub enum Job {
 pub enum Event {
     /// Of [`Job::Generate`]: several, see [`generate::Event`].
     Generate(generate::Event),
-    /// Of [`Job::Embed`], [`Job::Classify`] and [`Job::Rerank`]: one.
+    /// Of [`Job::Encode`]: one.
     Encode(encode::Event),
     /// Of [`Job::Tokenize`]: one.
     Tokenized(Result<Vec<Token>, Error>),
@@ -79,9 +75,7 @@ impl Job {
     pub fn failed(&self, error: Error) -> Event {
         match self {
             Self::Generate(_) => Event::Generate(generate::Event::Failed(error)),
-            Self::Embed(_) | Self::Classify(_) | Self::Rerank(_) => {
-                Event::Encode(encode::Event::Failed(error))
-            }
+            Self::Encode(_) => Event::Encode(encode::Event::Failed(error)),
             Self::Tokenize { .. } => Event::Tokenized(Err(error)),
             Self::Detokenize { .. } => Event::Detokenized(Err(error)),
             Self::Pieces { .. } => Event::Pieces(Err(error)),

@@ -20,7 +20,7 @@ use self::residents::{Residents, Seat};
 use crate::config::Config;
 use crate::duration::KeepAlive;
 use crate::engine::Facts;
-use crate::inference::encode::{Classified, Classify, Embed, Embedded, Rerank, Reranked};
+use crate::inference::encode::{Ask, Encoded};
 use crate::inference::generate::{self, Admitted, Generate};
 use crate::inference::{Error, Token};
 use crate::metrics;
@@ -222,28 +222,12 @@ impl Lease {
         ))
     }
 
-    /// Turns texts into vectors.
+    /// Turns texts into vectors, scores, or labelled parts.
     ///
     /// # Errors
-    /// See [`Worker::embed`].
-    pub async fn embed(&self, job: Embed) -> Result<Embedded, Error> {
-        self.worker.embed(job).await
-    }
-
-    /// Gives texts the scores of the model's labels.
-    ///
-    /// # Errors
-    /// See [`Worker::classify`].
-    pub async fn classify(&self, job: Classify) -> Result<Classified, Error> {
-        self.worker.classify(job).await
-    }
-
-    /// Scores how well texts answer a query.
-    ///
-    /// # Errors
-    /// See [`Worker::rerank`].
-    pub async fn rerank(&self, job: Rerank) -> Result<Reranked, Error> {
-        self.worker.rerank(job).await
+    /// See [`Worker::encode`].
+    pub async fn encode<J: Ask>(&self, job: J) -> Result<Encoded<J::Result>, Error> {
+        self.worker.encode(job).await
     }
 
     /// Turns a text into tokens.

@@ -26,6 +26,8 @@ pub enum Capability {
     Image,
     /// Chooses among labels: ours.
     Classify,
+    /// Finds the parts of a text that have labels: ours.
+    TokenClassify,
     /// Scores how well texts answer a question: ours.
     Rerank,
 }
@@ -33,7 +35,7 @@ pub enum Capability {
 /// llama.cpp's `LLAMA_POOLING_TYPE_RANK`: what comes out of the model are scores.
 const POOLING_RANK: u64 = 4;
 
-const ALL: [Capability; 10] = [
+const ALL: [Capability; 11] = [
     Capability::Completion,
     Capability::Embedding,
     Capability::Tools,
@@ -43,6 +45,7 @@ const ALL: [Capability; 10] = [
     Capability::Thinking,
     Capability::Image,
     Capability::Classify,
+    Capability::TokenClassify,
     Capability::Rerank,
 ];
 
@@ -65,6 +68,7 @@ impl Capability {
             Self::Thinking => "thinking",
             Self::Image => "image",
             Self::Classify => "classify",
+            Self::TokenClassify => "token_classify",
             Self::Rerank => "rerank",
         }
     }

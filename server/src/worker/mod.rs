@@ -24,7 +24,7 @@ use self::connection::{Connection, Reply};
 pub use self::generation::Generation;
 pub use self::spawn::set_executable;
 use crate::engine::{Facts, Spec};
-use crate::inference::encode::{self, Classified, Classify, Embed, Embedded, Rerank, Reranked};
+use crate::inference::encode::{Ask, Encoded};
 use crate::inference::generate::{self, Admitted, Generate};
 use crate::inference::{Error, Job, Token};
 
@@ -145,41 +145,12 @@ impl Worker {
         }
     }
 
-    /// Turns texts into vectors.
+    /// Turns texts into vectors, scores, or labelled parts.
     ///
     /// # Errors
     /// Whatever refused or ended the job.
-    pub async fn embed(&self, job: Embed) -> Result<Embedded, Error> {
-        match self.encode(Job::Embed(job)).await? {
-            encode::Event::Embedded(embedded) => Ok(embedded),
-            other => Err(mistaken(other)),
-        }
-    }
-
-    /// Gives texts the scores of the model's labels.
-    ///
-    /// # Errors
-    /// Whatever refused or ended the job.
-    pub async fn classify(&self, job: Classify) -> Result<Classified, Error> {
-        match self.encode(Job::Classify(job)).await? {
-            encode::Event::Classified(classified) => Ok(classified),
-            other => Err(mistaken(other)),
-        }
-    }
-
-    /// Scores how well texts answer a query.
-    ///
-    /// # Errors
-    /// Whatever refused or ended the job.
-    pub async fn rerank(&self, job: Rerank) -> Result<Reranked, Error> {
-        match self.encode(Job::Rerank(job)).await? {
-            encode::Event::Reranked(reranked) => Ok(reranked),
-            other => Err(mistaken(other)),
-        }
-    }
-
-    async fn encode(&self, job: Job) -> Result<encode::Event, Error> {
-        self.ask(job, Reply::Encode).await
+    pub async fn encode<J: Ask>(&self, job: J) -> Result<Encoded<J::Result>, Error> {
+        J::answer(self.ask(Job::Encode(job.into()), Reply::Encode).await?)
     }
 
     /// Turns a text into tokens.
@@ -228,15 +199,5 @@ impl Worker {
         let (sender, receiver) = oneshot::channel();
         let _ticket = self.connection.submit(job, reply(sender))?;
         receiver.await.map_err(|_| Error::WorkerLost)
-    }
-}
-
-/// What an answer that is none of the job's means.
-fn mistaken(event: encode::Event) -> Error {
-    match event {
-        encode::Event::Failed(error) => error,
-        encode::Event::Embedded(_) | encode::Event::Classified(_) | encode::Event::Reranked(_) => {
-            Error::Engine("the answer is that of another kind of job".into())
-        }
     }
 }

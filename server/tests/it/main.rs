@@ -6,6 +6,7 @@
     reason = "in a test, what is not there is the failure"
 )]
 
+mod agreement;
 mod answers;
 mod anthropic;
 mod bert_gguf;
@@ -20,6 +21,7 @@ mod folder;
 mod gguf;
 mod http;
 mod images;
+mod layers;
 mod llama_server;
 mod offered;
 mod openai;
@@ -37,6 +39,7 @@ mod sight;
 mod stored;
 mod structured;
 mod support;
+mod tagging;
 mod tei;
 mod templates;
 mod tidy;

@@ -65,12 +65,21 @@ async fn failures_have_their_kind() {
     };
     check("/embed", json!({"inputs": []}), 422, "cannot be empty").await;
     check("/embed", json!({}), 422, "cannot be empty").await;
-    check("/embed", json!({"inputs": 1}), 422, "cannot unmarshal").await;
+    check("/embed", json!({"inputs": 1}), 422, "invalid input type").await;
+    let unknown = json!({"inputs": [1_000_000]});
+    check("/embed", unknown, 422, "not in the vocabulary").await;
+    let sideways = json!({"inputs": "a", "truncation_direction": "up"});
+    check("/embed", sideways, 422, "left").await;
+    check("/embed_sparse", json!({"inputs": "a"}), 422, "sparse").await;
+    check("/decode", json!({"ids": ["a"]}), 422, "token ids").await;
+    check("/tokenize", json!({}), 422, "cannot be empty").await;
+    let alone = json!({"inputs": {"source_sentence": "a", "sentences": []}});
+    check("/similarity", alone, 422, "cannot be empty").await;
     check(
         "/embed",
         json!({"inputs": "a", "prompt_name": "query"}),
         422,
-        "not supported",
+        "has no prompt",
     )
     .await;
     check(
@@ -143,4 +152,97 @@ async fn a_model_need_not_be_named_where_there_is_no_choice() {
         text.contains("mine:latest") && text.contains("other:latest"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn tokens_are_told_and_taken_in_the_place_of_texts() {
+    let server = Server::start().await;
+    let text = "How do I reset my password?";
+    let post = async |path: &str, body: Value| server.post(path, body).await.json();
+    let tokens = post("/tokenize", json!({"inputs": text})).await;
+    let tokens = tokens[0].as_array().unwrap().clone();
+    assert_eq!(tokens[0]["text"], "[CLS]");
+    assert_eq!(tokens[0]["special"], true);
+    assert_eq!(tokens[0]["start"], Value::Null);
+    for token in &tokens[1..tokens.len() - 1] {
+        let place = |field: &str| usize::try_from(token[field].as_u64().unwrap()).unwrap();
+        let own = text[place("start")..place("stop")].to_lowercase();
+        assert_eq!(
+            token["text"].as_str().unwrap().trim_start_matches("##"),
+            own
+        );
+    }
+    let ids: Vec<u64> = tokens
+        .iter()
+        .map(|token| token["id"].as_u64().unwrap())
+        .collect();
+    let bare = post(
+        "/tokenize",
+        json!({"inputs": [text], "add_special_tokens": false}),
+    )
+    .await;
+    assert_eq!(bare[0].as_array().unwrap().len(), ids.len() - 2);
+    // With or without what the model puts around a text.
+    let embedded = post("/embed", json!({"inputs": text})).await;
+    for inputs in [json!(ids), json!([ids]), json!([ids[1..ids.len() - 1]])] {
+        assert_eq!(post("/embed", json!({"inputs": inputs})).await, embedded);
+    }
+    assert_eq!(
+        post("/decode", json!({"ids": ids})).await,
+        json!(["how do i reset my password?"])
+    );
+    let whole = post(
+        "/decode",
+        json!({"ids": [ids], "skip_special_tokens": false}),
+    )
+    .await;
+    assert_eq!(whole, json!(["[CLS] how do i reset my password? [SEP]"]));
+}
+
+#[tokio::test]
+async fn sentences_are_compared_and_tokens_have_vectors() {
+    let server = Server::start().await;
+    let post = async |path: &str, body: Value| server.post(path, body).await.json();
+    let sentences = [GOOD, BAD, GOOD];
+    let inputs = json!({"source_sentence": GOOD, "sentences": sentences});
+    let cosines = vector(&post("/similarity", json!({"inputs": inputs})).await);
+    let vectors = post("/embed", json!({"inputs": sentences})).await;
+    assert!((cosines[0] - 1.0).abs() < 1e-5, "{cosines:?}");
+    assert!((cosines[1] - cosine(&vector(&vectors[0]), &vector(&vectors[1]))).abs() < 1e-5);
+    // The mean of the tokens' vectors is the text's.
+    let tokens = post("/embed_all", json!({"inputs": [BAD]})).await;
+    let tokens: Vec<Vec<f64>> = tokens[0].as_array().unwrap().iter().map(vector).collect();
+    let count = post("/tokenize", json!({"inputs": BAD})).await;
+    assert_eq!(tokens.len(), count[0].as_array().unwrap().len());
+    let mut sum = vec![0.0; tokens[0].len()];
+    for token in &tokens {
+        sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += x);
+    }
+    assert!(cosine(&sum, &vector(&vectors[1])) > 0.999_99);
+}
+
+#[tokio::test]
+async fn a_long_text_is_cut_at_either_end_or_computed_in_parts() {
+    let server = Server::start().await;
+    let long = format!(
+        "{} {}",
+        "a dog sleeps ".repeat(100),
+        "the bank is closed ".repeat(200)
+    );
+    let embed = async |more: Value| {
+        let mut body = json!({"inputs": long, "truncate": true});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        vector(&server.post("/embed", body).await.json()[0])
+    };
+    let right = embed(json!({})).await;
+    let left = embed(json!({"truncation_direction": "left"})).await;
+    let whole = embed(json!({"split": true, "truncate": false})).await;
+    assert!(cosine(&left, &right) < 0.9);
+    for end in [&left, &right] {
+        assert!(cosine(&whole, end) > cosine(&left, &right) + 0.01);
+    }
+    let length: f64 = whole.iter().map(|x| x * x).sum();
+    assert!((length - 1.0).abs() < 1e-4, "{length}");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chaski::engine::Spec;
 use chaski::engine::fake::{Fault, Spec as Script};
 use chaski::inference::Error;
-use chaski::inference::encode::{Embed, Overflow as EncodeOverflow};
+use chaski::inference::encode::{Embed, Input, Overflow as EncodeOverflow, Prompt, TooLong};
 use chaski::inference::generate::{Event, Finish, Generate, Overflow, Piece, Sampling};
 use chaski::worker::{Generation, Settings, Worker};
 
@@ -225,17 +225,18 @@ async fn a_worker_ends_with_its_last_handle() {
 async fn a_job_of_the_wrong_kind_is_refused() {
     let worker = start(script("one")).await.unwrap();
     let overflow = EncodeOverflow {
-        truncate: true,
+        too_long: TooLong::Cut(None),
         max_tokens: None,
     };
     let job = Embed {
-        inputs: vec!["x".into()],
+        inputs: vec![Input::Text("x".into())],
+        prompt: Prompt::Default,
         overflow,
         dimensions: None,
         normalize: true,
     };
     assert!(matches!(
-        worker.embed(job).await.unwrap_err(),
+        worker.encode(job).await.unwrap_err(),
         Error::Unsupported(_)
     ));
 }

@@ -1,4 +1,5 @@
-//! POST `/classify`: texts, or pairs of texts, to the scores of a model's labels.
+//! POST `/classify`: texts, or pairs of texts, to the scores of a model's labels; or texts to the scores of the caller's own
+//! labels (`candidate_labels`), by a model that tells whether one text follows from another.
 
 use std::sync::Arc;
 
@@ -8,14 +9,17 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
 
 use super::inputs::Inputs;
 use super::score_model::{ScoreModel, Task};
+use super::tag::Texts;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::openapi::About;
 use crate::api::time::nanoseconds;
 use crate::api::{App, Error, reply};
-use crate::inference::encode::{Classify, Input, LabelScore};
+use crate::inference::encode::{Classify, Input, LabelScore, Overflow, Scale, ZeroShot};
 
 /// The body.
 #[derive(Default)]
@@ -26,7 +30,24 @@ pub struct ClassifyRequest {
     top_k: Option<i64>,
     threshold: Option<f64>,
     raw_scores: bool,
+    head: Option<String>,
+    candidates: Candidates,
 }
+
+/// Labels that the caller thought of: fields that this route and Hugging Face's share.
+#[derive(Default)]
+pub struct Candidates {
+    labels: Option<Labels>,
+    template: Option<String>,
+    multi_label: bool,
+}
+
+/// A list of labels, or one text with commas between them.
+#[derive(Default)]
+struct Labels(Vec<String>);
+
+/// The hypothesis that a label makes, as Hugging Face's pipeline has it.
+const TEMPLATE: &str = "This example is {}.";
 
 #[derive(Serialize, ToSchema)]
 struct ClassifyRecord {
@@ -74,7 +95,58 @@ impl FromJson for ClassifyRequest {
             top_k: fields.take("top_k")?,
             threshold: fields.take("threshold")?,
             raw_scores: fields.take("raw_scores")?,
+            head: fields.take("head")?,
+            candidates: Candidates::take(&mut fields)?,
         })
+    }
+}
+
+impl Candidates {
+    /// Takes these fields out of an object.
+    ///
+    /// # Errors
+    /// When one is of another type.
+    pub fn take(fields: &mut Fields) -> Result<Self, Mismatch> {
+        Ok(Self {
+            labels: fields.take("candidate_labels")?,
+            template: fields.take("hypothesis_template")?,
+            multi_label: fields.take("multi_label")?,
+        })
+    }
+
+    /// Whether there are any.
+    pub fn are_given(&self) -> bool {
+        self.labels.is_some()
+    }
+
+    /// The job that gives them scores.
+    pub fn job(self, inputs: Vec<String>, overflow: Overflow) -> ZeroShot {
+        ZeroShot {
+            inputs,
+            labels: self.labels.unwrap_or_default().0,
+            template: self.template.unwrap_or_else(|| TEMPLATE.into()),
+            multi_label: self.multi_label,
+            overflow,
+        }
+    }
+}
+
+impl FromJson for Labels {
+    const GO_TYPE: &'static str = "string or []string";
+
+    fn schema() -> RefOr<Schema> {
+        <Texts as FromJson>::schema()
+    }
+
+    fn from_json(value: Value) -> Result<Self, Mismatch> {
+        Ok(Self(match value {
+            Value::String(text) => text
+                .split(',')
+                .map(|label| label.trim().to_owned())
+                .filter(|label| !label.is_empty())
+                .collect(),
+            list => Vec::from_json(list)?,
+        }))
     }
 }
 
@@ -104,22 +176,38 @@ pub async fn classify(
             _ => return Err(bad("top_k must be at least 1")),
         },
     };
+    #[expect(clippy::cast_possible_truncation, reason = "scores have 32 bits")]
+    let threshold = request.threshold.map(|threshold| threshold as f32);
+    let zero_shot = request.candidates.are_given();
+    if zero_shot && (request.raw_scores || request.head.is_some()) {
+        return Err(bad("raw_scores and head do not go with candidate_labels"));
+    }
     let mut opened = request.model.open(&app, Task::Classify).await?;
-    let job = Classify {
-        inputs,
-        overflow: opened.overflow,
-        top_k,
-        #[expect(clippy::cast_possible_truncation, reason = "scores have 32 bits")]
-        threshold: request.threshold.map(|threshold| threshold as f32),
-        raw_scores: request.raw_scores,
+    let classified = if zero_shot {
+        let job = request.candidates.job(texts(inputs)?, opened.overflow);
+        let mut classified = opened.session.encode(job).await?;
+        for labels in &mut classified.results {
+            labels.retain(|label| threshold.is_none_or(|least| label.score >= least));
+            labels.truncate(top_k.map_or(usize::MAX, |count| count as usize));
+        }
+        classified
+    } else {
+        let job = Classify {
+            inputs,
+            head: request.head,
+            overflow: opened.overflow,
+            top_k,
+            threshold,
+            scale: Scale::raw_if(request.raw_scores),
+        };
+        opened.session.encode(job).await?
     };
-    let classified = opened.session.classify(job).await?;
     let record = ClassifyRecord {
         model: opened.name,
         prompt_eval_count: classified.usage.prompt_tokens,
         truncated_inputs: classified.usage.truncated_inputs,
         results: classified
-            .labels
+            .results
             .into_iter()
             .map(|labels| labels.into_iter().map(LabelRecord::from).collect())
             .collect(),
@@ -127,4 +215,15 @@ pub async fn classify(
         load_duration: nanoseconds(opened.session.load),
     };
     Ok(reply::json(StatusCode::OK, &record))
+}
+
+/// Inputs that must be single texts.
+fn texts(inputs: Vec<Input>) -> Result<Vec<String>, Error> {
+    let text = |input| match input {
+        Input::Text(text) => Ok(text),
+        Input::Pair(..) | Input::Tokens(_) => Err(Error::BadRequest(
+            "candidate_labels go with single texts".into(),
+        )),
+    };
+    inputs.into_iter().map(text).collect()
 }

@@ -6,6 +6,7 @@ mod inputs;
 mod metrics;
 mod rerank;
 mod score_model;
+mod tag;
 mod tei;
 mod tokenize;
 
@@ -21,6 +22,7 @@ pub fn routes() -> Routes {
     let text = |summary| About::new(summary).gives_content(TEXT);
     Routes::of::<ErrorBody>(NATIVE)
         .post("/classify", classify::classify, classify::about())
+        .post("/token_classify", tag::tag, tag::about())
         .post(
             "/api/tokenize",
             tokenize::tokenize,

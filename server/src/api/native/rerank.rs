@@ -180,8 +180,8 @@ async fn answer(app: &App, request: RerankRequest, is_tei: bool) -> Result<Respo
         overflow: opened.overflow,
         raw_scores: request.raw_scores,
     };
-    let reranked = opened.session.rerank(job).await?;
-    let mut ranks: Vec<(usize, f32)> = reranked.scores.into_iter().enumerate().collect();
+    let reranked = opened.session.encode(job).await?;
+    let mut ranks: Vec<(usize, f32)> = reranked.results.into_iter().enumerate().collect();
     // Equal scores stay in the order of the documents.
     ranks.sort_by(|a, b| b.1.total_cmp(&a.1));
     ranks.truncate(top_n);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::api::encoding::LongTexts;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, Mismatch};
 use crate::api::keep_alive::KeepAliveField;
@@ -17,6 +18,7 @@ use crate::store::{Capability, Model};
 pub struct ScoreModel {
     model: String,
     truncate: Option<bool>,
+    long_texts: LongTexts,
     keep_alive: KeepAliveField,
 }
 
@@ -27,8 +29,12 @@ pub enum Task {
     Embed,
     /// Labels of texts or pairs.
     Classify,
+    /// Labels of parts of texts.
+    Tag,
     /// Relevance of texts to a query.
     Rerank,
+    /// Tokens, by any model that encodes; by the one that embeds where none is named.
+    Tokenize,
 }
 
 /// A model that is ready.
@@ -42,12 +48,24 @@ pub struct Opened {
 }
 
 impl Task {
-    /// The operation as errors and metrics call it.
+    /// The operation as errors call it.
     fn as_str(self) -> &'static str {
         match self {
             Self::Embed => "embed",
             Self::Classify => "classify",
+            Self::Tag => "classify tokens",
             Self::Rerank => "rerank",
+            Self::Tokenize => "tokenize",
+        }
+    }
+
+    /// The operation as metrics call it.
+    fn operation(self) -> &'static str {
+        match self {
+            Self::Embed => "embed",
+            Self::Classify | Self::Tag => "classify",
+            Self::Rerank => "rerank",
+            Self::Tokenize => "tokenize",
         }
     }
 
@@ -57,7 +75,11 @@ impl Task {
             Self::Embed => can(Capability::Embedding),
             // A single label is a label too.
             Self::Classify => can(Capability::Classify) || can(Capability::Rerank),
+            Self::Tag => can(Capability::TokenClassify),
             Self::Rerank => can(Capability::Rerank),
+            Self::Tokenize => [Self::Embed, Self::Classify, Self::Tag]
+                .iter()
+                .any(|task| task.is_done_by(model)),
         }
     }
 }
@@ -71,6 +93,7 @@ impl ScoreModel {
         Ok(Self {
             model: fields.take_name()?,
             truncate: fields.take("truncate")?,
+            long_texts: LongTexts::take(fields)?,
             keep_alive: fields.take("keep_alive")?,
         })
     }
@@ -82,27 +105,52 @@ impl ScoreModel {
         self
     }
 
+    /// The same for the model of this name.
+    #[must_use]
+    pub fn of_name(mut self, name: String) -> Self {
+        self.model = name;
+        self
+    }
+
     /// Has the model loaded.
     ///
     /// # Errors
     /// When there is no such model, it cannot do the task, or it cannot be loaded.
     pub async fn open(&self, app: &App, task: Task) -> Result<Opened, Error> {
+        let model = self.find(app, task).await?;
+        self.open_found(app, &model, task).await
+    }
+
+    /// The model, which need not be loaded.
+    ///
+    /// # Errors
+    /// When there is no such model, or it cannot do the task.
+    pub async fn find(&self, app: &App, task: Task) -> Result<Arc<Model>, Error> {
         let model = if self.model.is_empty() {
+            let task = match task {
+                Task::Tokenize => Task::Embed,
+                other => other,
+            };
             only_model(app, task).await?
         } else {
             app.find(&self.model, Refusals::RequiredPullFirst).await?
         };
-        let operation = task.as_str();
-        if !task.is_done_by(&model) {
-            let text = format!("{:?} does not support {operation}", self.model);
-            return Err(Error::BadRequest(text));
+        if task.is_done_by(&model) {
+            return Ok(model);
         }
+        let operation = task.as_str();
+        let text = format!("{:?} does not support {operation}", self.model);
+        Err(Error::BadRequest(text))
+    }
+
+    async fn open_found(&self, app: &App, model: &Arc<Model>, task: Task) -> Result<Opened, Error> {
+        let operation = task.operation();
         let purpose = Purpose {
             operation,
             options: LoadOptions::default(),
             keep_alive: self.keep_alive.0,
         };
-        let session = Session::open(app, &model, purpose).await?;
+        let session = Session::open(app, model, purpose).await?;
         Ok(Opened {
             name: if self.model.is_empty() {
                 model.name.to_string()
@@ -111,7 +159,7 @@ impl ScoreModel {
             },
             session,
             overflow: Overflow {
-                truncate: self.truncate.unwrap_or(true),
+                too_long: self.long_texts.rule(self.truncate.unwrap_or(true)),
                 max_tokens: None,
             },
         })

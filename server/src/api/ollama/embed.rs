@@ -12,26 +12,28 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
 use super::embedding::Embedding;
+use crate::api::encoding::{TextsOrTokens, take_prompt};
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::openapi::About;
-use crate::api::openapi::describe;
 use crate::api::time::nanoseconds;
 use crate::api::{App, Error, reply};
-use crate::inference::encode::Embed;
+use crate::inference::encode::{Embed, Prompt};
 
 /// The body.
 #[derive(Default)]
 pub struct EmbedRequest {
     common: Embedding,
     input: Inputs,
+    prompt: Prompt,
     truncate: Option<bool>,
+    normalize: Option<bool>,
     dimensions: i64,
 }
 
-/// One text, or several. Nothing and one empty text are no texts.
+/// Texts or tokens. Nothing and one empty text are no texts.
 #[derive(Debug, Default)]
-struct Inputs(Vec<String>);
+struct Inputs(TextsOrTokens);
 
 #[derive(Default, Serialize, ToSchema)]
 struct EmbedRecord {
@@ -61,7 +63,9 @@ impl FromJson for EmbedRequest {
         Ok(Self {
             common: Embedding::take(&mut fields)?,
             input: fields.take("input")?,
+            prompt: take_prompt(&mut fields)?,
             truncate: fields.take("truncate")?,
+            normalize: fields.take("normalize")?,
             dimensions: fields.take("dimensions")?,
         })
     }
@@ -71,27 +75,14 @@ impl FromJson for Inputs {
     const GO_TYPE: &'static str = "any";
 
     fn schema() -> RefOr<Schema> {
-        describe::either([
-            <String as FromJson>::schema(),
-            describe::list(<String as FromJson>::schema()),
-        ])
+        TextsOrTokens::schema()
     }
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
-        let invalid = || Mismatch::Value("invalid input type".into());
-        let texts = match value {
-            Value::String(text) if text.is_empty() => Vec::new(),
-            Value::String(text) => vec![text],
-            Value::Array(items) => items
-                .into_iter()
-                .map(|item| match item {
-                    Value::String(text) => Ok(text),
-                    _ => Err(invalid()),
-                })
-                .collect::<Result<_, _>>()?,
-            _ => return Err(invalid()),
-        };
-        Ok(Self(texts))
+        match value {
+            Value::String(text) if text.is_empty() => Ok(Self::default()),
+            other => TextsOrTokens::from_json(other).map(Self),
+        }
     }
 }
 
@@ -113,7 +104,8 @@ pub async fn embed(
         .open(&app, Refusals::PullFirst, truncate)
         .await?;
     let model = request.common.model;
-    if request.input.0.is_empty() {
+    let TextsOrTokens(inputs) = request.input.0;
+    if inputs.is_empty() {
         opened.nothing_asked();
         let record = EmbedRecord {
             model,
@@ -122,17 +114,18 @@ pub async fn embed(
         return Ok(reply::json(StatusCode::OK, &record));
     }
     let job = Embed {
-        inputs: request.input.0,
+        inputs,
+        prompt: request.prompt,
         overflow: opened.overflow,
         dimensions: u32::try_from(request.dimensions)
             .ok()
             .filter(|count| *count > 0),
-        normalize: true,
+        normalize: request.normalize.unwrap_or(true),
     };
-    let embedded = opened.session.embed(job).await?;
+    let embedded = opened.session.encode(job).await?;
     let record = EmbedRecord {
         model,
-        embeddings: embedded.vectors,
+        embeddings: embedded.results,
         metrics: Some(EmbedMetrics {
             total_duration: nanoseconds(opened.session.request.elapsed()),
             load_duration: nanoseconds(opened.session.load),

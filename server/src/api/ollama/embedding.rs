@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::api::encoding::LongTexts;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, Mismatch};
 use crate::api::keep_alive::KeepAliveField;
@@ -21,6 +22,7 @@ pub struct Embedding {
     pub model: String,
     keep_alive: KeepAliveField,
     options: Map<String, Value>,
+    long_texts: LongTexts,
 }
 
 /// A model that is ready to embed.
@@ -43,6 +45,7 @@ impl Embedding {
             model: fields.take_name()?,
             keep_alive: fields.take("keep_alive")?,
             options: fields.take("options")?,
+            long_texts: LongTexts::take(fields)?,
         })
     }
 
@@ -68,7 +71,7 @@ impl Embedding {
             model,
             session,
             overflow: Overflow {
-                truncate,
+                too_long: self.long_texts.rule(truncate),
                 max_tokens: Some(options.text_tokens(app.config.context)),
             },
         })

@@ -15,7 +15,7 @@ use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::openapi::About;
 use crate::api::{App, Error, reply};
 use crate::inference;
-use crate::inference::encode::Embed;
+use crate::inference::encode::{Embed, Input, Prompt};
 
 /// The body.
 #[derive(Default)]
@@ -63,7 +63,8 @@ pub async fn embeddings(
         return Ok(reply::json(StatusCode::OK, &EmbeddingsRecord { embedding }));
     }
     let job = Embed {
-        inputs: vec![request.prompt],
+        inputs: vec![Input::Text(request.prompt)],
+        prompt: Prompt::Default,
         overflow: opened.overflow,
         dimensions: None,
         // Vectors that this route gave as they were, clients have stored as they were.
@@ -71,7 +72,7 @@ pub async fn embeddings(
     };
     let embedded = opened
         .session
-        .embed(job)
+        .encode(job)
         .await
         .map_err(|error| match error {
             // Here, and only here, Ollama calls this a failure of its own.
@@ -80,6 +81,6 @@ pub async fn embeddings(
             }
             other => other,
         })?;
-    let embedding = embedded.vectors.into_iter().next().unwrap_or_default();
+    let embedding = embedded.results.into_iter().next().unwrap_or_default();
     Ok(reply::json(StatusCode::OK, &EmbeddingsRecord { embedding }))
 }

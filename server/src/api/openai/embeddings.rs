@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::record;
 use crate::api::body::Body;
+use crate::api::encoding::{LongTexts, TextsOrTokens, take_prompt};
 use crate::api::extension::Extension;
 use crate::api::find::Refusals;
 use crate::api::json::{Fields, FromJson, Mismatch};
@@ -20,30 +21,20 @@ use crate::api::options::Options;
 use crate::api::session::{Purpose, Session};
 use crate::api::{App, Error};
 use crate::duration::KeepAlive;
-use crate::inference::Token;
-use crate::inference::encode::{Embed, Overflow};
+use crate::inference::encode::{Embed, Input, Overflow, Prompt, TooLong};
 use crate::store::Parameters;
 
 /// The body.
-#[derive(Default)]
 pub struct EmbeddingRequest {
     model: String,
     inputs: Vec<Input>,
+    prompt: Prompt,
     dimensions: Option<u32>,
+    normalize: bool,
     encoding: Encoding,
     keep_alive: Option<KeepAlive>,
     parameters: Parameters,
-    truncate: bool,
-}
-
-/// `input`: a text, tokens, or a list of either.
-#[derive(Debug, Default)]
-struct Inputs(Vec<Input>);
-
-#[derive(Clone, Debug, PartialEq)]
-enum Input {
-    Text(String),
-    Tokens(Vec<Token>),
+    too_long: TooLong,
 }
 
 /// `encoding_format`.
@@ -84,54 +75,45 @@ struct EmbeddingUsage {
     total_tokens: u32,
 }
 
+impl Default for EmbeddingRequest {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            inputs: Vec::new(),
+            prompt: Prompt::Default,
+            dimensions: None,
+            normalize: true,
+            encoding: Encoding::Float,
+            keep_alive: None,
+            parameters: Parameters::default(),
+            too_long: TooLong::Cut(None),
+        }
+    }
+}
+
 impl FromJson for EmbeddingRequest {
     const GO_TYPE: &'static str = "EmbedRequest";
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
-        let Inputs(inputs) = fields.take("input")?;
+        let TextsOrTokens(inputs) = fields.take("input")?;
         if inputs.is_empty() {
             return Err(Mismatch::Value("invalid input".into()));
         }
         let extension = Extension::take(&mut fields)?;
         let dimensions: i64 = fields.take("dimensions")?;
+        let normalize: Option<bool> = fields.take("normalize")?;
         Ok(Self {
             model: fields.take("model")?,
             inputs,
+            prompt: take_prompt(&mut fields)?,
+            normalize: normalize.unwrap_or(true),
             dimensions: u32::try_from(dimensions).ok().filter(|count| *count > 0),
             encoding: fields.take("encoding_format")?,
             keep_alive: extension.keep_alive,
             parameters: extension.parameters,
-            truncate: extension.truncate,
+            too_long: LongTexts::take(&mut fields)?.rule(extension.truncate),
         })
-    }
-}
-
-impl FromJson for Inputs {
-    const GO_TYPE: &'static str = "any";
-
-    fn from_json(value: Value) -> Result<Self, Mismatch> {
-        let invalid = || Mismatch::Value("invalid input type".into());
-        let tokens = |items: Vec<Value>| {
-            let token = |item: Value| Token::from_json(item).map_err(|_| invalid());
-            items.into_iter().map(token).collect::<Result<_, _>>()
-        };
-        let inputs = match value {
-            Value::String(text) => vec![Input::Text(text)],
-            Value::Array(items) if items.iter().any(Value::is_number) => {
-                vec![Input::Tokens(tokens(items)?)]
-            }
-            Value::Array(items) => items
-                .into_iter()
-                .map(|item| match item {
-                    Value::String(text) => Ok(Input::Text(text)),
-                    Value::Array(items) => tokens(items).map(Input::Tokens),
-                    _ => Err(invalid()),
-                })
-                .collect::<Result<_, _>>()?,
-            _ => return Err(invalid()),
-        };
-        Ok(Self(inputs))
     }
 }
 
@@ -170,18 +152,18 @@ pub async fn embeddings(
         keep_alive: request.keep_alive,
     };
     let mut session = Session::open(&app, &model, purpose).await?;
-    let texts = texts(&session, request.inputs).await;
     let job = Embed {
-        inputs: session.checked(texts)?,
+        inputs: request.inputs,
+        prompt: request.prompt,
         overflow: Overflow {
-            truncate: request.truncate,
+            too_long: request.too_long,
             max_tokens: Some(options.text_tokens(app.config.context)),
         },
         dimensions: request.dimensions,
-        normalize: true,
+        normalize: request.normalize,
     };
-    let embedded = session.embed(job).await?;
-    let vectors = embedded.vectors.into_iter().enumerate();
+    let embedded = session.encode(job).await?;
+    let vectors = embedded.results.into_iter().enumerate();
     let prompt_tokens = embedded.usage.prompt_tokens;
     Ok(record::json(&EmbeddingList {
         object: "list",
@@ -198,18 +180,6 @@ pub async fn embeddings(
             total_tokens: prompt_tokens,
         },
     }))
-}
-
-/// The inputs as texts: tokens are those of the model's own vocabulary.
-async fn texts(session: &Session, inputs: Vec<Input>) -> Result<Vec<String>, Error> {
-    let mut texts = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        texts.push(match input {
-            Input::Text(text) => text,
-            Input::Tokens(tokens) => session.lease.detokenize(tokens).await?,
-        });
-    }
-    Ok(texts)
 }
 
 impl Vector {
@@ -232,20 +202,6 @@ mod tests {
 
     fn read(body: Value) -> Result<EmbeddingRequest, String> {
         EmbeddingRequest::from_json(body).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn an_input_is_a_text_or_tokens_or_several() {
-        let text = |text: &str| Input::Text(text.into());
-        let check = |input: Value, expected: &[Input]| {
-            let read = read(json!({"input": input})).unwrap();
-            assert_eq!(read.inputs, expected, "{input}");
-        };
-        check(json!("a"), &[text("a")]);
-        check(json!(""), &[text("")]);
-        check(json!(["a", ""]), &[text("a"), text("")]);
-        check(json!([1, 2]), &[Input::Tokens(vec![1, 2])]);
-        check(json!([[1], [2]]), &[1, 2].map(|it| Input::Tokens(vec![it])));
     }
 
     #[test]

@@ -7,16 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::error::Error;
 use crate::store::RelativeName;
-use crate::store::onnx::Onnx;
+use crate::store::onnx::{Onnx, preferred};
 
 /// More files than any model folder has; a folder with more was given by mistake.
 const MAX_VISITED_FILES: usize = 10_000;
 
 /// Exporters put graphs one folder down (`onnx/`), and sentence models their settings (`1_Pooling/`).
 const MAX_DEPTH: usize = 3;
-
-/// Where exporters put the graph that others are variants of.
-const USUAL_GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 
 /// A file of a model.
 #[derive(Debug, Eq, PartialEq)]
@@ -113,11 +110,11 @@ impl Folder {
                 .collect()
         };
         let graphs = with("onnx");
-        let usual = USUAL_GRAPHS
-            .iter()
-            .find_map(|usual| graphs.iter().find(|name| name.as_str() == *usual));
-        match (graphs.as_slice(), usual) {
-            ([graph], _) | (_, Some(graph)) => self.with_graph(graph),
+        let names: Vec<&str> = graphs.iter().map(|name| name.as_str()).collect();
+        let preferred = preferred(&names);
+        let meant = graphs.iter().find(|name| Some(name.as_str()) == preferred);
+        match (graphs.as_slice(), meant) {
+            (_, Some(graph)) => self.with_graph(graph),
             ([], None) if !with("safetensors").is_empty() => self.with_tensors(),
             ([], None) => match with("gguf").as_slice() {
                 [] => Err(Error::Usage(format!(
@@ -126,8 +123,7 @@ impl Folder {
                 ))),
                 found => found.iter().map(|name| self.file(name)).collect(),
             },
-            (several, None) => {
-                let names: Vec<_> = several.iter().map(|name| name.as_str()).collect();
+            (_, None) => {
                 let text = format!(
                     "several ONNX graphs, give the one to run: {}",
                     names.join(", ")
@@ -155,7 +151,8 @@ impl Folder {
         for data in &onnx.external {
             names.push(graph.sibling(data.location.as_str())?);
         }
-        names.extend(self.names.iter().filter(|name| is_setting(name)).cloned());
+        let beside = |name: &&RelativeName| is_setting(name) || is_layer(name);
+        names.extend(self.names.iter().filter(beside).cloned());
         names.sort();
         names.dedup();
         names.iter().map(|name| self.file(name)).collect()
@@ -204,6 +201,14 @@ fn is_setting(name: &RelativeName) -> bool {
         "jinja" => file == "chat_template.jinja",
         _ => false,
     }
+}
+
+/// Weights of a sentence model's layer, such as `2_Dense`, or of a head beside the graph.
+fn is_layer(name: &RelativeName) -> bool {
+    let Some((folder, "model.safetensors")) = name.as_str().rsplit_once('/') else {
+        return false;
+    };
+    folder.starts_with("heads/") || folder.starts_with(|first: char| first.is_ascii_digit())
 }
 
 fn has_extension(path: &Path, wanted: &str) -> bool {

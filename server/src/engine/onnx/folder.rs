@@ -1,4 +1,5 @@
-//! What a model's folder says about its graph: the files that Hugging Face, Optimum and sentence-transformers write.
+//! What a model's folder says about its graph: the files that Hugging Face and Optimum write. What sentence-transformers adds
+//! is [`super::modules`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::pool::Pooling;
+use super::modules::{self, AfterTokens};
 use crate::inference::Error;
-use crate::inference::encode::{Activation, normalize};
+use crate::inference::encode::{Activation, Prompts, Side};
 
 /// Longest input, in tokens, where no file gives one: what BERT was trained for.
 const DEFAULT_TOKENS: u32 = 512;
@@ -22,6 +23,11 @@ impl Folder<'_> {
     pub fn path(&self, name: &str) -> Option<&Path> {
         let found = self.0.iter().find(|(file, _)| file == name);
         found.map(|(_, path)| path.as_path())
+    }
+
+    /// The names of all files.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     /// The content of a file, if the folder has it.
@@ -48,37 +54,49 @@ impl Folder<'_> {
 /// What the folder says.
 #[derive(Debug, PartialEq)]
 pub(super) struct Description {
-    /// Whether the model was saved as a classifier.
-    pub classifier: bool,
-    /// Label names by output index, as far as they are given.
-    pub labels: BTreeMap<usize, String>,
-    /// What turns logits into scores, where the files say so.
-    pub activation: Option<Activation>,
+    /// What the model was saved as.
+    pub purpose: Purpose,
+    /// Its labels and what their scores are.
+    pub head: HeadConfig,
     /// What happens to the vectors of tokens, or why it cannot.
     pub after: Result<AfterTokens, String>,
+    /// What it wants before texts.
+    pub prompts: Prompts,
     /// Longest input in tokens, special tokens included.
     pub max_tokens: u32,
+    /// Where texts are cut unless somebody says otherwise.
+    pub cut: Side,
     /// Position of the first token, for graphs that take positions.
     pub first_position: u32,
 }
 
-/// What makes one vector of a text out of the vectors of its tokens.
+/// What a model was saved as.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct AfterTokens {
-    pub pooling: Pooling,
-    /// Scale the result to length 1.
-    pub normalize: bool,
+pub(super) enum Purpose {
+    /// Something that embeds, or does not say.
+    #[default]
+    Vectors,
+    /// A classifier of texts.
+    Labels,
+    /// A classifier of tokens.
+    TokenLabels,
+    /// A model of masked words: SPLADE.
+    Words,
 }
 
-impl AfterTokens {
-    /// Makes a text's vector out of its token vectors, which lie one after another without padding.
-    pub fn apply(self, tokens: &[f32], dimensions: usize) -> Vec<f32> {
-        let mut vector = self.pooling.pool(tokens, dimensions);
-        if self.normalize {
-            normalize(&mut vector);
-        }
-        vector
-    }
+/// What a configuration says of a classifier.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+pub(super) struct HeadConfig {
+    architectures: Option<Vec<String>>,
+    id2label: Option<BTreeMap<String, String>>,
+    problem_type: Option<String>,
+    sentence_transformers: Option<CrossEncoderConfig>,
+    sbert_ce_default_activation_function: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+struct CrossEncoderConfig {
+    activation_fn: Option<String>,
 }
 
 /// Reads the folder's descriptions. All of them are optional; a graph and a tokenizer are a model.
@@ -107,43 +125,35 @@ pub(super) fn describe(folder: Folder<'_>) -> Result<Description, Error> {
         .filter(|&n| (1.0..1e9).contains(&n))
         .reduce(f64::min);
 
-    let labels = config.id2label.iter().flatten();
+    let after = modules::after_tokens(folder)?;
+    let pools_prompts = after.as_ref().map_or(true, |after| after.pools_prompts);
     Ok(Description {
-        classifier: config
-            .architectures
-            .iter()
-            .flatten()
-            .any(|name| name.ends_with("ForSequenceClassification")),
-        activation: config.activation(),
-        after: after_tokens(folder)?,
+        purpose: config.head.purpose(),
+        head: config.head,
+        prompts: modules::prompts(folder, pools_prompts)?,
+        after,
         max_tokens: limit.map_or(DEFAULT_TOKENS, |limit| limit as u32),
+        cut: match tokenizer.truncation_side.as_deref() {
+            Some("left") => Side::Start,
+            _ => Side::End,
+        },
         first_position,
-        labels: labels
-            .filter_map(|(index, name)| Some((index.parse().ok()?, name.clone())))
-            .collect(),
     })
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Config {
-    architectures: Option<Vec<String>>,
     model_type: Option<String>,
-    id2label: Option<BTreeMap<String, String>>,
-    problem_type: Option<String>,
     max_position_embeddings: Option<f64>,
     pad_token_id: Option<u32>,
-    sentence_transformers: Option<CrossEncoderConfig>,
-    sbert_ce_default_activation_function: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct CrossEncoderConfig {
-    activation_fn: Option<String>,
+    #[serde(flatten)]
+    head: HeadConfig,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct TokenizerConfig {
     model_max_length: Option<f64>,
+    truncation_side: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -159,6 +169,62 @@ impl Config {
                 self.pad_token_id.unwrap_or(1) + 1
             }
             _ => 0,
+        }
+    }
+}
+
+impl HeadConfig {
+    fn is_for(&self, what: &str) -> bool {
+        let mut names = self.architectures.iter().flatten();
+        names.any(|name| name.ends_with(what))
+    }
+
+    fn purpose(&self) -> Purpose {
+        if self.is_for("ForSequenceClassification") {
+            Purpose::Labels
+        } else if self.classifies_tokens() {
+            Purpose::TokenLabels
+        } else if self.is_for("ForMaskedLM") {
+            Purpose::Words
+        } else {
+            Purpose::Vectors
+        }
+    }
+
+    /// Whether it was saved as a classifier of tokens.
+    pub fn classifies_tokens(&self) -> bool {
+        self.is_for("ForTokenClassification")
+    }
+
+    /// The names of so many labels.
+    ///
+    /// # Errors
+    /// In words, if it names others.
+    pub fn names(&self, count: usize) -> Result<Vec<String>, String> {
+        let given = self.id2label.iter().flatten();
+        let mut given: BTreeMap<usize, &String> = given
+            .filter_map(|(index, name)| Some((index.parse().ok()?, name)))
+            .collect();
+        if given.keys().any(|index| *index >= count) {
+            return Err(format!(
+                "config.json names {} labels, but there are {count}",
+                given.len()
+            ));
+        }
+        let name = |index| match given.remove(&index) {
+            Some(name) => name.clone(),
+            None => format!("LABEL_{index}"),
+        };
+        Ok((0..count).map(name).collect())
+    }
+
+    /// What turns the logits of so many labels into scores.
+    pub fn activation_of(&self, labels: usize) -> Activation {
+        match self.activation() {
+            // A softmax over a single label would always be 1.
+            None | Some(Activation::Softmax) if labels == 1 => Activation::Sigmoid,
+            None => Activation::Softmax,
+            Some(activation) => activation,
         }
     }
 
@@ -183,77 +249,12 @@ impl Config {
     }
 }
 
-/// A step of a sentence-transformers model; `path` is the folder of its configuration.
-#[derive(Debug, Deserialize)]
-struct Module {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-/// Follows `modules.json`. A folder without it is a plain transformer, whose tokens are averaged. What cannot be followed
-/// matters only if the graph leaves it to us, so that is told as a value.
-fn after_tokens(folder: Folder<'_>) -> Result<Result<AfterTokens, String>, Error> {
-    let mut after = AfterTokens::default();
-    let modules: Vec<Module> = folder.json("modules.json")?.unwrap_or_default();
-    for module in modules {
-        match module.kind.rsplit('.').next().unwrap_or_default() {
-            "Transformer" => {}
-            "Normalize" => after.normalize = true,
-            "Pooling" => {
-                let name = format!("{}/config.json", module.path);
-                let pooling: PoolingConfig = folder.json(&name)?.ok_or_else(|| {
-                    Error::LoadFailed(format!("modules.json names {name}, which is missing"))
-                })?;
-                match pooling.pooling() {
-                    Ok(pooling) => after.pooling = pooling,
-                    Err(modes) => {
-                        return Ok(Err(format!(
-                            "pooling '{modes}' is not supported; export the model with its pooling in the graph"
-                        )));
-                    }
-                }
-            }
-            other => {
-                return Ok(Err(format!(
-                    "the sentence-transformers module '{other}' is not supported; export the model with it in the graph"
-                )));
-            }
-        }
-    }
-    Ok(Ok(after))
-}
-
-/// `1_Pooling/config.json`: a name, or in older files a flag for each mode.
-#[derive(Debug, Default, Deserialize)]
-struct PoolingConfig {
-    pooling_mode: Option<String>,
-    #[serde(flatten)]
-    flags: BTreeMap<String, serde_json::Value>,
-}
-
-impl PoolingConfig {
-    fn pooling(&self) -> Result<Pooling, String> {
-        let set = self.flags.iter().filter(|(_, value)| **value == true);
-        let mut modes: Vec<&str> = set
-            .filter_map(|(name, _)| name.strip_prefix("pooling_mode_"))
-            .collect();
-        modes.extend(self.pooling_mode.as_deref());
-        match modes[..] {
-            ["cls_token" | "cls"] => Ok(Pooling::First),
-            ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
-            ["lasttoken"] => Ok(Pooling::Last),
-            _ => Err(modes.join(" + ")),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    /// Describes a folder with these files.
-    fn check(files: &[(&str, &str)]) -> Result<Description, Error> {
+    /// Does something with a folder of these files.
+    pub fn with_folder<T>(files: &[(&str, &[u8])], body: impl FnOnce(Folder<'_>) -> T) -> T {
         let folder = tempfile::tempdir().unwrap();
         let mut paths = Vec::new();
         for (number, (name, content)) in files.iter().enumerate() {
@@ -261,24 +262,28 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             paths.push(((*name).to_owned(), path));
         }
-        describe(Folder(&paths))
+        body(Folder(&paths))
     }
 
-    const MODULES: &str = r#"[
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-        {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]"#;
+    fn check(files: &[(&str, &str)]) -> Result<Description, Error> {
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, content)| (*name, content.as_bytes()))
+            .collect();
+        with_folder(&files, describe)
+    }
 
     #[test]
     fn an_empty_folder_is_a_plain_transformer() {
         assert_eq!(
             check(&[]),
             Ok(Description {
-                classifier: false,
-                labels: BTreeMap::new(),
-                activation: None,
+                purpose: Purpose::Vectors,
+                head: HeadConfig::default(),
                 after: Ok(AfterTokens::default()),
+                prompts: Prompts::NONE,
                 max_tokens: 512,
+                cut: Side::End,
                 first_position: 0,
             })
         );
@@ -305,61 +310,37 @@ mod tests {
     }
 
     #[test]
-    fn sentence_transformers_modules_are_followed() {
-        for (config, pooling) in [
-            (
-                r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#,
-                Pooling::First,
-            ),
-            (
-                r#"{"word_embedding_dimension": 384, "pooling_mode": "mean"}"#,
-                Pooling::Mean,
-            ),
-            (
-                r#"{"pooling_mode_lasttoken": true, "include_prompt": true}"#,
-                Pooling::Last,
-            ),
-        ] {
-            let files = [("modules.json", MODULES), ("1_Pooling/config.json", config)];
-            let after = AfterTokens {
-                pooling,
-                normalize: true,
-            };
-            assert_eq!(check(&files).unwrap().after, Ok(after));
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_followed_is_named() {
-        let pooling = r#"{"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true}"#;
-        let files = [
-            ("modules.json", MODULES),
-            ("1_Pooling/config.json", pooling),
-        ];
-        let after = check(&files).unwrap().after;
-        assert!(after.is_err_and(|text| text.contains("'cls_token + max_tokens'")));
-        let dense = r#"[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#;
-        let after = check(&[("modules.json", dense)]).unwrap().after;
-        assert!(after.is_err_and(|text| text.contains("'Dense'")));
-        assert!(check(&[("modules.json", MODULES)]).is_err());
-    }
-
-    #[test]
     fn a_classifier_is_known_by_its_architecture() {
         let config = r#"{"architectures": ["BertForSequenceClassification"], "problem_type": "multi_label_classification",
             "id2label": {"0": "calm", "1": "angry"}}"#;
         let description = check(&[("config.json", config)]).unwrap();
-        assert!(description.classifier);
-        assert_eq!(description.activation, Some(Activation::Sigmoid));
-        assert_eq!(description.labels[&1], "angry");
+        assert_eq!(description.purpose, Purpose::Labels);
+        assert_eq!(description.head.activation_of(2), Activation::Sigmoid);
+        let names = |count| description.head.names(count);
+        assert_eq!(names(3).unwrap(), ["calm", "angry", "LABEL_2"]);
+        assert!(names(1).unwrap_err().contains("names 2 labels"));
+        for (architecture, purpose) in [
+            ("XLMRobertaForTokenClassification", Purpose::TokenLabels),
+            ("DistilBertForMaskedLM", Purpose::Words),
+            ("BertModel", Purpose::Vectors),
+        ] {
+            let config = format!(r#"{{"architectures": ["{architecture}"]}}"#);
+            assert_eq!(check(&[("config.json", &config)]).unwrap().purpose, purpose);
+        }
+    }
+
+    #[test]
+    fn the_side_that_is_cut_is_the_tokenizers() {
+        let left = ("tokenizer_config.json", r#"{"truncation_side": "left"}"#);
+        assert_eq!(check(&[left]).unwrap().cut, Side::Start);
     }
 
     #[test]
     fn a_rerankers_activation_is_its_own() {
         let config =
             r#"{"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}"#;
-        let activation = check(&[("config.json", config)]).unwrap().activation;
-        assert_eq!(activation, Some(Activation::Identity));
+        let head = check(&[("config.json", config)]).unwrap().head;
+        assert_eq!(head.activation_of(1), Activation::Identity);
     }
 
     #[test]

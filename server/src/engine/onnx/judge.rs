@@ -6,8 +6,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::{AfterTokens, Folder};
+use super::folder::Folder;
 use super::model::Model;
+use super::modules::AfterTokens;
 use super::{Spec, folder};
 use crate::engine::encoder::{Classifier, Config, Encoder, Graph, Unsuitable};
 use crate::inference::encode::{Encoder as _, Head, Tokenized};
@@ -132,6 +133,9 @@ pub(super) fn own(model: &mut Model, spec: &Spec, threads: usize) -> Result<Own,
                 .reduce(|best, next| if best.1.suffices() { best } else { next })
                 .ok_or_else(|| Unsuitable("its classifier is not understood".into()))?
         }
+        Head::TokenLabels { .. } | Head::Sparse { .. } => {
+            return Err(Unsuitable("has a result for each token".into()));
+        }
     };
     if !agreement.suffices() {
         return Err(Unsuitable(format!("its results differ: {agreement}")));
@@ -193,7 +197,7 @@ impl Own {
             let text = Tokenized {
                 ids: recorded.ids.clone(),
                 type_ids: recorded.type_ids.clone(),
-                full_length: 0,
+                ..Tokenized::default()
             };
             let tokens = encoder
                 .encode(&[&text])

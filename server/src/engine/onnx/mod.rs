@@ -1,14 +1,18 @@
 //! ONNX models through ONNX Runtime: text embeddings and text classification.
 //!
-//! `library` finds the runtime, `folder` reads what the model's files say about its graph, `graph` finds the
-//! graph's weights, `session` runs it, `judge` finds out whether our own encoder may compute instead, `store` keeps that encoder in a file, `tokenizer` turns texts into tokens, `pool` turns token vectors into one,
-//! and `model` joins them into an [`Encoder`](crate::inference::encode::Encoder). Nothing here knows jobs or queues.
+//! `library` finds the runtime, `folder` and `modules` read what the model's files say about its graph, `graph` finds the
+//! graph's weights, `session` runs it, `judge` finds out whether our own encoder may compute instead, `store` keeps that encoder
+//! in a file, `tokenizer` turns texts into tokens, `pool`, `dense` and `heads` are the layers that stand beside the graph, and
+//! `model` joins them into an [`Encoder`](crate::inference::encode::Encoder). Nothing here knows jobs or queues.
 
+mod dense;
 mod folder;
 mod graph;
+mod heads;
 mod judge;
 pub mod library;
 mod model;
+mod modules;
 mod pool;
 mod session;
 mod store;

@@ -2,12 +2,17 @@
 
 use std::path::Path;
 
-use super::folder::{self, AfterTokens, Description, Folder};
+use super::folder::{self, Description, Folder, Purpose};
+use super::heads::{self, LoadedHead};
 use super::judge::{self, Own};
+use super::modules::AfterTokens;
+use super::pool;
 use super::session::{Options, Session, Values};
 use super::tokenizer::Tokenizer;
 use super::{Computation, Spec};
-use crate::inference::encode::{Activation, Company, Encoder, Frame, Head, Tokenized, try_out};
+use crate::inference::encode::{
+    self, Company, Encoder, Frame, Head, NamedHead, Piece, Prompts, Tokenized, try_out,
+};
 use crate::inference::{Error, Token};
 
 /// Outputs that hold a vector per text, by the names that exporters use.
@@ -25,6 +30,9 @@ pub(super) struct Model {
     engine: Engine,
     kind: Kind,
     head: Head,
+    heads: Vec<LoadedHead>,
+    named: Vec<NamedHead>,
+    prompts: Prompts,
     max_tokens: u32,
     company: Company,
     /// What computes, and why, for people.
@@ -33,20 +41,29 @@ pub(super) struct Model {
 
 /// What computes.
 enum Engine {
-    /// ONNX Runtime, and the output that is used.
-    Graph(Session, String),
+    /// ONNX Runtime.
+    Graph(Graph),
     /// Our own encoder, which was found to agree with the graph.
     Own(Box<Own>),
 }
 
-/// The output that is used, and what it holds.
+/// A graph and those of its outputs that are used.
+struct Graph {
+    session: Session,
+    /// The output that answers.
+    main: String,
+    /// The output with a vector per token, if there is one.
+    tokens: Option<String>,
+}
+
+/// The output that answers, and what it holds.
 #[derive(Clone, Debug, PartialEq)]
 struct Output {
     name: String,
     kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Kind {
     /// A vector per text.
     Texts,
@@ -54,6 +71,10 @@ enum Kind {
     Tokens(AfterTokens),
     /// A number per label.
     Labels,
+    /// A number per token and label.
+    TokenLabels,
+    /// A number per token and word of the vocabulary.
+    Words,
 }
 
 impl Model {
@@ -79,7 +100,7 @@ impl Model {
     fn load_stored(spec: &Spec, stored: &Path, threads: usize) -> Result<Self, Error> {
         let folder = Folder(&spec.files);
         let description = folder::describe(folder)?;
-        let tokenizer = tokenizer(folder)?;
+        let tokenizer = tokenizer(folder, &description)?;
         let after = description.after.clone();
         let own = Own::open(
             stored,
@@ -88,13 +109,17 @@ impl Model {
             threads,
         )
         .map_err(|reason| Error::LoadFailed(reason.to_string()))?;
+        let vectors = own.encoder.width();
         let (kind, width) = match &own.classifier {
-            None => (
-                Kind::Tokens(after.map_err(Error::LoadFailed)?),
-                own.encoder.width(),
-            ),
+            None => {
+                let after = after.map_err(Error::LoadFailed)?;
+                let width = after.width(vectors).map_err(Error::LoadFailed)?;
+                (Kind::Tokens(after), width)
+            }
             Some(classifier) => (Kind::Labels, classifier.labels()),
         };
+        let heads = heads(folder, &kind, true)?;
+        heads.iter().try_for_each(|head| head.check(vectors))?;
         let choice = format!(
             "own 8-bit encoder ({}), made with {} of ONNX Runtime",
             own.encoder.kernels(),
@@ -102,10 +127,13 @@ impl Model {
         );
         Ok(Self {
             tokenizer,
-            max_tokens: description.max_tokens,
-            head: head(kind, width, description)?,
+            head: head(&kind, width, 1, &description)?,
             engine: Engine::Own(Box::new(own)),
             kind,
+            named: heads.iter().map(|head| head.named.clone()).collect(),
+            heads,
+            prompts: description.prompts,
+            max_tokens: description.max_tokens,
             company: Company::Any,
             choice,
         })
@@ -115,7 +143,7 @@ impl Model {
     pub(super) fn load_graph(spec: &Spec, threads: usize) -> Result<Self, Error> {
         let folder = Folder(&spec.files);
         let description = folder::describe(folder)?;
-        let tokenizer = tokenizer(folder)?;
+        let tokenizer = tokenizer(folder, &description)?;
         let library = spec.library.as_deref().ok_or_else(|| {
             Error::LoadFailed(
                 "this model needs the ONNX Runtime library, which was not found".into(),
@@ -134,12 +162,24 @@ impl Model {
             .outputs()
             .map(|(name, shape)| (name, shape.len()))
             .collect();
-        let Output { name, kind } = choose(&outputs, &description)?;
+        let Output { name: main, kind } = choose(&outputs, &description)?;
+        let tokens = match kind {
+            Kind::Tokens(_) => Some(main.clone()),
+            _ => named(&outputs, TOKEN_OUTPUTS, 3),
+        };
+        let heads = heads(folder, &kind, tokens.is_some())?;
         let mut model = Self {
             tokenizer,
-            engine: Engine::Graph(session, name),
+            engine: Engine::Graph(Graph {
+                session,
+                main,
+                tokens,
+            }),
             kind,
             head: Head::Embedding { dimensions: 0 },
+            named: heads.iter().map(|head| head.named.clone()).collect(),
+            heads,
+            prompts: description.prompts.clone(),
             max_tokens: description.max_tokens,
             company: Company::Alone,
             choice: String::new(),
@@ -149,7 +189,8 @@ impl Model {
         if trial.bears_company {
             model.company = Company::SameWidth;
         }
-        model.head = head(model.kind, trial.width, description)?;
+        model.head = head(&model.kind, trial.width, trial.tokens, &description)?;
+        model.check_layers()?;
         Ok(model)
     }
 
@@ -183,16 +224,90 @@ impl Model {
 
     /// What happens to the vectors of tokens, where that is left to us.
     pub fn after_tokens(&self) -> Option<AfterTokens> {
-        match self.kind {
-            Kind::Tokens(after) => Some(after),
-            Kind::Texts | Kind::Labels => None,
+        match &self.kind {
+            Kind::Tokens(after) => Some(after.clone()),
+            Kind::Texts | Kind::Labels | Kind::TokenLabels | Kind::Words => None,
         }
     }
+
+    /// Whether the layers beside the graph take what it gives.
+    fn check_layers(&mut self) -> Result<(), Error> {
+        if !self.gives_tokens() {
+            return Ok(());
+        }
+        let token = self.split("x")?;
+        let mut text = self.tokenizer.frame().single(&token, self.max_tokens)?;
+        text.output = encode::Output::Tokens;
+        let vectors = self.encode(&[&text])?.remove(0);
+        let width = vectors.len() / text.ids.len();
+        if let Kind::Tokens(after) = &self.kind {
+            after.width(width).map_err(Error::LoadFailed)?;
+        }
+        self.heads.iter().try_for_each(|head| head.check(width))
+    }
+}
+
+fn tokenizer(folder: Folder<'_>, description: &Description) -> Result<Tokenizer, Error> {
+    let json = folder.read("tokenizer.json")?.ok_or_else(|| {
+        Error::LoadFailed("the model has no tokenizer.json, which ONNX models need".into())
+    })?;
+    Tokenizer::new(&json, description.cut)
+}
+
+/// The heads beside the main output. They stand on the vectors of tokens, which a classifier does not give.
+fn heads(folder: Folder<'_>, kind: &Kind, gives_tokens: bool) -> Result<Vec<LoadedHead>, Error> {
+    match kind {
+        Kind::Tokens(after) => heads::read(folder, after),
+        Kind::Texts if gives_tokens => heads::read(folder, &AfterTokens::default()),
+        Kind::Texts | Kind::Labels | Kind::TokenLabels | Kind::Words => Ok(Vec::new()),
+    }
+}
+
+/// What the main output means, of which a text of so many tokens has `numbers`.
+fn head(
+    kind: &Kind,
+    numbers: usize,
+    tokens: usize,
+    description: &Description,
+) -> Result<Head, Error> {
+    if numbers == 0 {
+        return Err(Error::LoadFailed("the graph's results are empty".into()));
+    }
+    let dimensions = u32::try_from(numbers).unwrap_or(u32::MAX);
+    let labels = &description.head;
+    let names = |count| labels.names(count).map_err(Error::LoadFailed);
+    Ok(match kind {
+        Kind::Texts | Kind::Tokens(_) => Head::Embedding { dimensions },
+        Kind::Words => Head::Sparse { dimensions },
+        Kind::Labels => Head::Labels {
+            names: names(numbers)?,
+            activation: labels.activation_of(numbers),
+        },
+        Kind::TokenLabels => Head::TokenLabels {
+            names: names(numbers / tokens)?,
+        },
+    })
 }
 
 impl Encoder for Model {
     fn head(&self) -> &Head {
         &self.head
+    }
+
+    fn named_heads(&self) -> &[NamedHead] {
+        &self.named
+    }
+
+    fn gives_tokens(&self) -> bool {
+        match (&self.kind, &self.engine) {
+            (Kind::Tokens(_), _) => true,
+            (Kind::Texts, Engine::Graph(graph)) => graph.tokens.is_some(),
+            _ => false,
+        }
+    }
+
+    fn prompts(&self) -> &Prompts {
+        &self.prompts
     }
 
     fn max_tokens(&self) -> u32 {
@@ -209,6 +324,18 @@ impl Encoder for Model {
 
     fn split(&self, text: &str) -> Result<Vec<u32>, Error> {
         self.tokenizer.split(text)
+    }
+
+    fn spell(&self, text: &str) -> Result<Vec<Piece>, Error> {
+        self.tokenizer.spell(text)
+    }
+
+    fn is_special(&self, id: u32) -> bool {
+        self.tokenizer.is_special(id)
+    }
+
+    fn join(&self, names: Vec<String>) -> Result<String, Error> {
+        self.tokenizer.join(names)
     }
 
     fn tokens(
@@ -229,120 +356,165 @@ impl Encoder for Model {
     }
 
     fn encode(&mut self, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error> {
+        let finish = Finish {
+            kind: &self.kind,
+            heads: &self.heads,
+        };
         match &mut self.engine {
-            Engine::Graph(session, output) => run_graph(session, output, self.kind, batch),
-            Engine::Own(own) => run_own(own, self.kind, batch),
+            Engine::Own(own) => run_own(own, finish, batch),
+            Engine::Graph(graph) => run_graph(graph, finish, batch),
         }
     }
 }
 
-fn tokenizer(folder: Folder<'_>) -> Result<Tokenizer, Error> {
-    let json = folder.read("tokenizer.json")?.ok_or_else(|| {
-        Error::LoadFailed("the model has no tokenizer.json, which ONNX models need".into())
-    })?;
-    Tokenizer::new(&json)
+/// What makes a text's result out of what the graph, or our own encoder, gave.
+#[derive(Clone, Copy)]
+struct Finish<'a> {
+    kind: &'a Kind,
+    heads: &'a [LoadedHead],
 }
 
-/// What the model's results mean, which have `width` numbers.
-fn head(kind: Kind, width: usize, description: Description) -> Result<Head, Error> {
-    if width == 0 {
-        return Err(Error::LoadFailed("the graph's results are empty".into()));
+impl Finish<'_> {
+    /// From the numbers of a text's tokens, `width` for each.
+    fn tokens(self, text: &Tokenized, tokens: &[f32], width: usize) -> Vec<f32> {
+        let passed_over = text.passed_over as usize * width;
+        match (text.output, self.kind) {
+            (encode::Output::Tokens, _) => tokens.to_vec(),
+            (encode::Output::Named(head), _) => self.heads[head].logits(tokens, width),
+            (encode::Output::Head, Kind::Tokens(after)) => {
+                after.apply(&tokens[passed_over..], width)
+            }
+            (encode::Output::Head, Kind::Words) => pool::splade(tokens, width),
+            (encode::Output::Head, Kind::TokenLabels | Kind::Texts | Kind::Labels) => {
+                tokens.to_vec()
+            }
+        }
     }
-    let Kind::Labels = kind else {
-        let dimensions = u32::try_from(width).unwrap_or(u32::MAX);
-        return Ok(Head::Embedding { dimensions });
-    };
-    let mut names = description.labels;
-    if names.keys().any(|index| *index >= width) {
-        return Err(Error::LoadFailed(format!(
-            "config.json names {} labels, but the graph has {width}",
-            names.len()
-        )));
+
+    /// Whether the main output has numbers for each token.
+    fn is_of_tokens(self, text: &Tokenized) -> bool {
+        let is_main = text.output == encode::Output::Head;
+        !(is_main && matches!(self.kind, Kind::Texts | Kind::Labels))
     }
-    Ok(Head::Labels {
-        names: (0..width)
-            .map(|index| {
-                names
-                    .remove(&index)
-                    .unwrap_or_else(|| format!("LABEL_{index}"))
-            })
-            .collect(),
-        activation: match description.activation {
-            // A softmax over a single label would always be 1.
-            None | Some(Activation::Softmax) if width == 1 => Activation::Sigmoid,
-            None => Activation::Softmax,
-            Some(activation) => activation,
-        },
-    })
 }
 
-fn run_own(own: &mut Own, kind: Kind, batch: &[&Tokenized]) -> Result<Vec<Vec<f32>>, Error> {
-    let width = own.encoder.width();
-    let texts = own.encoder.encode(batch)?.into_iter();
-    Ok(match (kind, &own.classifier) {
-        (Kind::Tokens(after), _) => texts.map(|tokens| after.apply(&tokens, width)).collect(),
-        (_, Some(classifier)) => texts
-            .map(|tokens| classifier.logits(&tokens, width))
-            .collect(),
-        (Kind::Texts | Kind::Labels, None) => unreachable!("the judge passes no such encoder"),
-    })
-}
-
-fn run_graph(
-    session: &mut Session,
-    output: &str,
-    kind: Kind,
+fn run_own(
+    own: &mut Own,
+    finish: Finish<'_>,
     batch: &[&Tokenized],
 ) -> Result<Vec<Vec<f32>>, Error> {
-    let Values { shape, numbers } = session.run(batch, output)?;
-    let unexpected = || {
-        Error::Engine(format!(
-            "the graph's output '{}' has the shape {shape:?} for {} texts",
-            output,
-            batch.len()
-        ))
+    let width = own.encoder.width();
+    let texts = own.encoder.encode(batch)?.into_iter().zip(batch);
+    Ok(texts
+        .map(|(tokens, text)| match &own.classifier {
+            Some(classifier) if text.output == encode::Output::Head => {
+                classifier.logits(&tokens, width)
+            }
+            _ => finish.tokens(text, &tokens, width),
+        })
+        .collect())
+}
+
+/// Runs the graph once, or twice where texts need different outputs of it.
+fn run_graph(
+    graph: &mut Graph,
+    finish: Finish<'_>,
+    batch: &[&Tokenized],
+) -> Result<Vec<Vec<f32>>, Error> {
+    let Graph {
+        session,
+        main,
+        tokens,
+    } = graph;
+    let needs = |text: &Tokenized| match text.output {
+        encode::Output::Head => main.as_str(),
+        encode::Output::Named(_) | encode::Output::Tokens => tokens.as_deref().unwrap_or(main),
     };
-    match (kind, &shape[..]) {
-        (Kind::Texts | Kind::Labels, &[texts, width]) if texts == batch.len() && width > 0 => {
+    let mut results = vec![Vec::new(); batch.len()];
+    let mut names: Vec<&str> = batch.iter().map(|text| needs(text)).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let indices = (0..batch.len()).filter(|&index| needs(batch[index]) == name);
+        let indices: Vec<usize> = indices.collect();
+        let texts: Vec<&Tokenized> = indices.iter().map(|&index| batch[index]).collect();
+        let values = session.run(&texts, name)?;
+        for (index, result) in indices
+            .into_iter()
+            .zip(split(values, name, finish, &texts)?)
+        {
+            results[index] = result;
+        }
+    }
+    Ok(results)
+}
+
+/// The texts' results out of an output for all of them.
+fn split(
+    values: Values,
+    name: &str,
+    finish: Finish<'_>,
+    texts: &[&Tokenized],
+) -> Result<Vec<Vec<f32>>, Error> {
+    let Values { shape, numbers } = values;
+    let is_of_tokens = texts.first().is_some_and(|text| finish.is_of_tokens(text));
+    match shape[..] {
+        [count, width] if !is_of_tokens && count == texts.len() && width > 0 => {
             Ok(numbers.chunks_exact(width).map(<[f32]>::to_vec).collect())
         }
-        (Kind::Tokens(after), &[texts, tokens, width])
-            if texts == batch.len()
+        [count, tokens, width]
+            if is_of_tokens
+                && count == texts.len()
                 && width > 0
-                && batch
+                && texts
                     .iter()
                     .all(|text| (1..=tokens).contains(&text.ids.len())) =>
         {
-            let rows = numbers.chunks_exact(tokens * width);
+            let rows = numbers.chunks_exact(tokens * width).zip(texts);
             Ok(rows
-                .zip(batch)
-                .map(|(row, text)| after.apply(&row[..text.ids.len() * width], width))
+                .map(|(row, text)| finish.tokens(text, &row[..text.ids.len() * width], width))
                 .collect())
         }
-        _ => Err(unexpected()),
+        _ => Err(Error::Engine(format!(
+            "the graph's output '{name}' has the shape {shape:?} for {} texts",
+            texts.len()
+        ))),
     }
+}
+
+/// The output of this rank that has one of these names.
+fn named(outputs: &[(&str, usize)], names: &[&str], rank: usize) -> Option<String> {
+    let mut found = outputs.iter().filter(|(name, _)| names.contains(name));
+    found
+        .find(|output| output.1 == rank)
+        .map(|(name, _)| (*name).to_owned())
 }
 
 /// Chooses the output that answers, from names and ranks.
 fn choose(outputs: &[(&str, usize)], description: &Description) -> Result<Output, Error> {
-    let named = |names: &[&str], rank: usize| {
-        let mut found = outputs.iter().filter(|(name, _)| names.contains(name));
-        found
-            .find(|output| output.1 == rank)
-            .map(|(name, _)| (*name).to_owned())
-    };
     let only = |rank: usize| match outputs {
         [(name, only)] if *only == rank => Some((*name).to_owned()),
         _ => None,
     };
-    let texts = named(TEXT_OUTPUTS, 2);
-    let tokens = named(TOKEN_OUTPUTS, 3).or_else(|| only(3).filter(|name| name != LOGITS));
-    let logits = named(&[LOGITS], 2);
-    let (name, kind) = if let Some(name) =
-        logits.or_else(|| only(2).filter(|_| description.classifier))
-        && (description.classifier || (texts.is_none() && tokens.is_none()))
+    let texts = named(outputs, TEXT_OUTPUTS, 2);
+    let tokens = named(outputs, TOKEN_OUTPUTS, 3).or_else(|| only(3).filter(|name| name != LOGITS));
+    let logits = named(outputs, &[LOGITS], 2);
+    let of_tokens = named(outputs, &[LOGITS], 3);
+    let is_classifier = description.purpose == Purpose::Labels;
+    let (name, kind) = if let Some(name) = logits.or_else(|| only(2).filter(|_| is_classifier))
+        && (is_classifier || (texts.is_none() && tokens.is_none()))
     {
         (name, Kind::Labels)
+    } else if description.purpose == Purpose::TokenLabels
+        && let Some(name) = of_tokens.clone().or_else(|| only(3))
+    {
+        (name, Kind::TokenLabels)
+    } else if description.purpose == Purpose::Words
+        && texts.is_none()
+        && let Some(name) = of_tokens
+    {
+        // Embedding models keep this purpose from their training; those have no logits.
+        (name, Kind::Words)
     } else if let Some(name) = texts {
         (name, Kind::Texts)
     } else if let Some(name) = tokens {

@@ -1,8 +1,9 @@
 //! Texts to tokens and back, in the form of Hugging Face's `tokenizer.json`.
 
-use tokenizers::{Encoding, PostProcessor};
+use tokenizers::models::ModelWrapper;
+use tokenizers::{Decoder, Encoding, Model, PostProcessor};
 
-use crate::inference::encode::{Frame, Special};
+use crate::inference::encode::{Frame, Piece, Place, Side, Special};
 use crate::inference::{Error, Token};
 
 /// A tokenizer.
@@ -16,14 +17,17 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`Error::LoadFailed`] if it is not understood.
-    pub fn new(json: &[u8]) -> Result<Self, Error> {
+    pub fn new(json: &[u8], cut: Side) -> Result<Self, Error> {
         let failed =
             |error| Error::LoadFailed(format!("tokenizer.json is not understood: {error}"));
         let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(failed)?;
         // Texts are cut by each job's own limit, and padded only as far as their batch needs.
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);
-        let frame = frame(&inner).map_err(failed)?;
+        let frame = Frame {
+            cut,
+            ..frame(&inner).map_err(failed)?
+        };
         Ok(Self { inner, frame })
     }
 
@@ -36,6 +40,58 @@ impl Tokenizer {
     pub fn split(&self, text: &str) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode_fast(text, false).map_err(refused)?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// See [`crate::inference::encode::Encoder::spell`].
+    pub fn spell(&self, text: &str) -> Result<Vec<Piece>, Error> {
+        // In characters, because a token may be a part of one, and then bytes would not say which.
+        let encoding = self
+            .inner
+            .encode_char_offsets(text, false)
+            .map_err(refused)?;
+        let words = Words::of(&self.inner);
+        let mut bytes: Vec<u32> = text.char_indices().map(|(at, _)| at as u32).collect();
+        bytes.push(text.len() as u32);
+        let tokens = encoding.get_ids().iter().zip(encoding.get_tokens());
+        let pieces = tokens.zip(encoding.get_offsets());
+        Ok(pieces
+            .map(|((&id, name), &(start, end))| {
+                // A tokenizer that adds characters may say that they are behind the end.
+                let byte = |character: usize| bytes[character.min(bytes.len() - 1)];
+                let place = Place {
+                    start: start as u32,
+                    end: end as u32,
+                    start_byte: byte(start),
+                    end_byte: byte(end),
+                };
+                let own = &text[byte(start) as usize..byte(end).max(byte(start)) as usize];
+                let is_unknown = words.unknown == Some(id);
+                Piece {
+                    id,
+                    name: if is_unknown { own } else { name }.to_owned(),
+                    special: false,
+                    continues: !is_unknown && words.continues(name, own, text, place),
+                    place: Some(place),
+                }
+            })
+            .collect())
+    }
+
+    /// See [`crate::inference::encode::Encoder::is_special`].
+    pub fn is_special(&self, id: u32) -> bool {
+        let added = self.inner.get_added_vocabulary();
+        let name = self.inner.id_to_token(id);
+        name.is_some_and(|name| added.is_special_token(&name))
+    }
+
+    /// See [`crate::inference::encode::Encoder::join`].
+    pub fn join(&self, names: Vec<String>) -> Result<String, Error> {
+        match self.inner.get_decoder() {
+            Some(decoder) => decoder
+                .decode(names)
+                .map_err(|error| Error::Engine(format!("joining tokens: {error}"))),
+            None => Ok(names.join(" ")),
+        }
     }
 
     /// See [`crate::inference::encode::Encoder::tokens`].
@@ -87,6 +143,48 @@ impl Tokenizer {
     }
 }
 
+/// How a tokenizer shows which tokens belong to one word, by the rules of Hugging Face's token classification pipeline.
+struct Words {
+    /// Whether the names of tokens inside a word have a prefix.
+    marks_parts: bool,
+    unknown: Option<u32>,
+}
+
+impl Words {
+    fn of(tokenizer: &tokenizers::Tokenizer) -> Self {
+        let (marks_parts, unknown) = match tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => (
+                !model.continuing_subword_prefix.is_empty(),
+                model.token_to_id(&model.unk_token),
+            ),
+            ModelWrapper::BPE(model) => {
+                let prefix = model.continuing_subword_prefix.as_ref();
+                let unknown = model.unk_token.as_ref();
+                (
+                    prefix.is_some_and(|prefix| !prefix.is_empty()),
+                    unknown.and_then(|name| model.token_to_id(name)),
+                )
+            }
+            ModelWrapper::WordLevel(model) => (false, model.token_to_id(&model.unk_token)),
+            ModelWrapper::Unigram(model) => (false, model.token_to_id("<unk>")),
+        };
+        Self {
+            marks_parts,
+            unknown,
+        }
+    }
+
+    /// Whether a token goes on with the word before it. `own` is what it stands for in the text.
+    fn continues(&self, name: &str, own: &str, text: &str, place: Place) -> bool {
+        if self.marks_parts {
+            return name.chars().count() != own.chars().count();
+        }
+        let before = text[..place.start_byte as usize].chars().next_back();
+        let first = text[place.start_byte as usize..].chars().next();
+        before.is_some_and(|before| before != ' ') && first != Some(' ')
+    }
+}
+
 /// What the tokenizer puts around texts, found by having it put something around one token.
 fn frame(tokenizer: &tokenizers::Tokenizer) -> tokenizers::Result<Frame> {
     let Some(processor) = tokenizer.get_post_processor() else {
@@ -106,6 +204,7 @@ fn frame(tokenizer: &tokenizers::Tokenizer) -> tokenizers::Result<Frame> {
         single,
         pair: parts(&pair),
         second_type_id,
+        cut: Side::End,
     })
 }
 

@@ -1,6 +1,8 @@
 //! The port that an encoding engine implements.
 
-use super::{Frame, Tokenized};
+use std::collections::BTreeMap;
+
+use super::{Frame, Piece, Prompt, Tokenized};
 use crate::inference::{Error, Token};
 
 /// What the model's outputs mean.
@@ -18,6 +20,80 @@ pub enum Head {
         /// What turns logits into scores.
         activation: Activation,
     },
+    /// For every token a logit per label.
+    TokenLabels {
+        /// Label names by output index.
+        names: Vec<String>,
+    },
+    /// A weight per word of the vocabulary, 0 for most.
+    Sparse {
+        /// Words of the vocabulary.
+        dimensions: u32,
+    },
+}
+
+impl Head {
+    /// What it gives, in the words of errors.
+    #[must_use]
+    pub fn ability(&self) -> &'static str {
+        match self {
+            Self::Embedding { .. } => "embeds texts",
+            Self::Labels { .. } => "classifies texts",
+            Self::TokenLabels { .. } => "classifies tokens",
+            Self::Sparse { .. } => "weighs words",
+        }
+    }
+}
+
+/// A head beside the main one, on the same layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedHead {
+    /// By what it is asked for.
+    pub name: String,
+    /// What it gives.
+    pub head: Head,
+}
+
+/// What a model wants before texts: `config_sentence_transformers.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompts {
+    /// The prompts by name.
+    pub texts: BTreeMap<String, String>,
+    /// The one that counts where none is asked for.
+    pub default: Option<String>,
+    /// Whether a prompt's tokens have a part in a text's vector.
+    pub pooled: bool,
+}
+
+impl Prompts {
+    /// Of a model that wants nothing.
+    pub const NONE: Self = Self {
+        texts: BTreeMap::new(),
+        default: None,
+        pooled: true,
+    };
+
+    /// The text that a prompt means.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for a name that the model does not know.
+    pub fn text(&self, prompt: Prompt) -> Result<String, Error> {
+        let default = || Some(self.texts.get(self.default.as_ref()?)?.clone());
+        match prompt {
+            Prompt::Text(text) => Ok(text),
+            Prompt::Default => Ok(default().unwrap_or_default()),
+            Prompt::Named(name) => self.texts.get(&name).cloned().ok_or_else(|| {
+                let names: Vec<&str> = self.texts.keys().map(String::as_str).collect();
+                Error::InvalidJob(match names[..] {
+                    [] => format!("this model has no prompt \"{name}\": it has none at all"),
+                    _ => format!(
+                        "this model has no prompt \"{name}\"; its prompts are: {}",
+                        names.join(", ")
+                    ),
+                })
+            }),
+        }
+    }
 }
 
 /// What turns a classifier's logits into scores.
@@ -49,6 +125,21 @@ pub trait Encoder {
     /// What its outputs mean.
     fn head(&self) -> &Head;
 
+    /// Further heads on the same layers, in the order of [`super::Output::Named`].
+    fn named_heads(&self) -> &[NamedHead] {
+        &[]
+    }
+
+    /// Whether it can give the vectors of tokens ([`super::Output::Tokens`]).
+    fn gives_tokens(&self) -> bool {
+        false
+    }
+
+    /// What the model wants before texts.
+    fn prompts(&self) -> &Prompts {
+        const { &Prompts::NONE }
+    }
+
     /// Longest input in tokens, special tokens included.
     fn max_tokens(&self) -> u32;
 
@@ -63,6 +154,21 @@ pub trait Encoder {
     /// # Errors
     /// [`Error::InvalidJob`] for text that the tokenizer refuses.
     fn split(&self, text: &str) -> Result<Vec<u32>, Error>;
+
+    /// Text to tokens without any around it, as [`Encoder::split`], with their names and places.
+    ///
+    /// # Errors
+    /// [`Error::InvalidJob`] for text that the tokenizer refuses.
+    fn spell(&self, text: &str) -> Result<Vec<Piece>, Error>;
+
+    /// Whether a token has a meaning of its own instead of standing for text.
+    fn is_special(&self, id: u32) -> bool;
+
+    /// The text that tokens stand for together, from their names.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the tokenizer cannot join them.
+    fn join(&self, names: Vec<String>) -> Result<String, Error>;
 
     /// Text to tokens as the caller wants them, for `Tokenize`.
     ///
@@ -87,7 +193,8 @@ pub trait Encoder {
     /// [`Error::InvalidJob`] for ids outside the vocabulary.
     fn pieces(&self, tokens: &[Token]) -> Result<Vec<Vec<u8>>, Error>;
 
-    /// Computes a batch: for each text, in order, its pooled vector (as the model gives it) or its logits.
+    /// Computes a batch: for each text, in order, what its [`super::Output`] asks for. That is its pooled vector (as the
+    /// model gives it), its logits, the weights of all words, or, one token after another, vectors or logits of its tokens.
     ///
     /// # Errors
     /// [`Error::Engine`] when the computation failed.

@@ -1,5 +1,6 @@
 //! The special tokens around a text or a pair of texts, and how much of the texts fits between them.
 
+use super::Side;
 use crate::inference::Error;
 
 /// A text, or a pair, as the model sees it.
@@ -11,6 +12,22 @@ pub struct Tokenized {
     pub type_ids: Vec<u32>,
     /// Tokens that the whole of it would have had.
     pub full_length: u32,
+    /// Leading tokens that pooling passes over: a prompt that is to have no part in the vector.
+    pub passed_over: u32,
+    /// What is wanted of it.
+    pub output: Output,
+}
+
+/// What is wanted of a text.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Output {
+    /// What the model's main head gives.
+    #[default]
+    Head,
+    /// What the named head with this index gives.
+    Named(usize),
+    /// The vectors of its tokens.
+    Tokens,
 }
 
 /// A special token and the segment it counts to.
@@ -31,6 +48,26 @@ pub struct Frame {
     pub pair: [Vec<Special>; 3],
     /// Segment of a pair's second text; the first is in segment 0.
     pub second_type_id: u32,
+    /// Where texts are cut unless somebody says otherwise.
+    pub cut: Side,
+}
+
+/// How a text is made to fit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limit {
+    /// Most tokens in all.
+    pub max_tokens: u32,
+    /// Where what is too long is cut.
+    pub side: Side,
+}
+
+/// Which text of a pair is cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shorten {
+    /// The longer one down to the shorter, then both alike: Hugging Face's `longest_first`.
+    Longest,
+    /// The first, while anything is left of it, as Hugging Face's `only_first`; then as above.
+    First,
 }
 
 impl Frame {
@@ -40,34 +77,121 @@ impl Frame {
     /// [`Error::NothingLeft`] if the limit leaves no room beside the special tokens, [`Error::EmptyPrompt`] if there is
     /// nothing to compute.
     pub fn single(&self, text: &[u32], max_tokens: u32) -> Result<Tokenized, Error> {
+        let side = Side::End;
+        self.one(text, Limit { max_tokens, side })
+    }
+
+    /// Puts the frame around a text that is cut as the limit says.
+    ///
+    /// # Errors
+    /// As of [`Frame::single`].
+    pub fn one(&self, text: &[u32], limit: Limit) -> Result<Tokenized, Error> {
         let [before, after] = &self.single;
-        let room = Room::new(before.len() + after.len(), text.len(), max_tokens)?;
+        let room = Room::new(before.len() + after.len(), text.len(), limit.max_tokens)?;
         Tokens::default()
             .special(before)
-            .text(&text[..text.len().min(room.left)], 0)
+            .text(limit.side.kept(text, room.left), 0)
             .special(after)
             .finish(room.full_length)
     }
 
-    /// Puts the frame around two texts. Where they are too long together, the longer one is cut down to the shorter, then
-    /// both alike, as Hugging Face's `longest_first` does.
+    /// Puts frames around the parts of a text of which none is too long. Every part but the first begins with `prefix`.
+    ///
+    /// # Errors
+    /// As of [`Frame::single`].
+    pub fn parts(
+        &self,
+        prefix: &[u32],
+        text: &[u32],
+        max_tokens: u32,
+    ) -> Result<Vec<Tokenized>, Error> {
+        let [before, after] = &self.single;
+        let special = before.len() + after.len();
+        let room = Room::new(special, text.len(), max_tokens)?;
+        let (first, mut rest) = text.split_at(room.left.min(text.len()));
+        let mut parts = vec![first.to_vec()];
+        if !rest.is_empty() {
+            // A prefix that leaves no room would never come to an end.
+            let step = room.left.checked_sub(prefix.len()).filter(|step| *step > 0);
+            let step = step.ok_or(Error::NothingLeft)?;
+            while !rest.is_empty() {
+                let (part, left) = rest.split_at(step.min(rest.len()));
+                parts.push([prefix, part].concat());
+                rest = left;
+            }
+        }
+        parts
+            .iter()
+            .map(|part| self.single(part, max_tokens))
+            .collect()
+    }
+
+    /// Tokens without the frame around them, if they have it.
+    #[must_use]
+    pub fn inside<'a>(&self, ids: &'a [u32]) -> &'a [u32] {
+        let [before, after] = &self.single;
+        let is = |ids: &[u32], special: &[Special]| {
+            ids.iter().eq(special.iter().map(|special| &special.id))
+        };
+        let Some(inside) = ids.len().checked_sub(before.len() + after.len()) else {
+            return ids;
+        };
+        let (first, rest) = ids.split_at(before.len());
+        let (text, last) = rest.split_at(inside);
+        if is(first, before) && is(last, after) {
+            text
+        } else {
+            ids
+        }
+    }
+
+    /// Puts the frame around two texts, of which the longer one is cut first, at its end.
     ///
     /// # Errors
     /// As of [`Frame::single`].
     pub fn pair(&self, first: &[u32], second: &[u32], max_tokens: u32) -> Result<Tokenized, Error> {
+        let side = Side::End;
+        self.two(first, second, Limit { max_tokens, side }, Shorten::Longest)
+    }
+
+    /// Puts the frame around two texts that are cut as the limit and `shorten` say.
+    ///
+    /// # Errors
+    /// As of [`Frame::single`].
+    pub fn two(
+        &self,
+        first: &[u32],
+        second: &[u32],
+        limit: Limit,
+        shorten: Shorten,
+    ) -> Result<Tokenized, Error> {
         let [before, between, after] = &self.pair;
         let special = before.len() + between.len() + after.len();
-        let room = Room::new(special, first.len() + second.len(), max_tokens)?;
+        let room = Room::new(special, first.len() + second.len(), limit.max_tokens)?;
         let beside_second = room.left.saturating_sub(second.len());
-        let kept_first = first.len().min(beside_second.max(room.left / 2));
+        let kept_first = match shorten {
+            Shorten::First if beside_second > 0 => first.len().min(beside_second),
+            Shorten::First | Shorten::Longest => first.len().min(beside_second.max(room.left / 2)),
+        };
         let kept_second = second.len().min(room.left - kept_first);
         Tokens::default()
             .special(before)
-            .text(&first[..kept_first], 0)
+            .text(limit.side.kept(first, kept_first), 0)
             .special(between)
-            .text(&second[..kept_second], self.second_type_id)
+            .text(limit.side.kept(second, kept_second), self.second_type_id)
             .special(after)
             .finish(room.full_length)
+    }
+}
+
+impl Side {
+    /// What is left of tokens of which at most `most` may stay.
+    fn kept(self, tokens: &[u32], most: usize) -> &[u32] {
+        let kept = tokens.len().min(most);
+        match self {
+            Self::End => &tokens[..kept],
+            Self::Start => &tokens[tokens.len() - kept..],
+        }
     }
 }
 
@@ -135,7 +259,39 @@ mod tests {
             single: [special(&[101], 0), special(&[102], 0)],
             pair: [special(&[101], 0), special(&[102], 0), special(&[102], 1)],
             second_type_id: 1,
+            cut: Side::End,
         }
+    }
+
+    fn limit(max_tokens: u32, side: Side) -> Limit {
+        Limit { max_tokens, side }
+    }
+
+    #[test]
+    fn a_text_is_cut_at_the_side_that_is_named() {
+        let ids = |side| bert().one(&[1, 2, 3, 4], limit(4, side)).unwrap().ids;
+        assert_eq!(ids(Side::End), [101, 1, 2, 102]);
+        assert_eq!(ids(Side::Start), [101, 3, 4, 102]);
+        let pair = |side, shorten| {
+            let pair = bert().two(&[1, 2, 3, 4], &[5, 6, 7], limit(7, side), shorten);
+            pair.unwrap().ids
+        };
+        let longest = Shorten::Longest;
+        assert_eq!(pair(Side::End, longest), [101, 1, 2, 102, 5, 6, 102]);
+        assert_eq!(pair(Side::Start, longest), [101, 3, 4, 102, 6, 7, 102]);
+        assert_eq!(pair(Side::End, Shorten::First), [101, 1, 102, 5, 6, 7, 102]);
+        let hardly = bert().two(&[1, 2], &[5, 6, 7], limit(6, Side::End), Shorten::First);
+        assert_eq!(hardly.unwrap().ids, [101, 1, 102, 5, 6, 102]);
+    }
+
+    #[test]
+    fn tokens_that_have_the_frame_get_no_other() {
+        assert_eq!(bert().inside(&[101, 7, 102]), [7]);
+        assert_eq!(bert().inside(&[101, 102]), [0; 0]);
+        for bare in [&[7, 102][..], &[101, 7], &[7], &[101], &[]] {
+            assert_eq!(bert().inside(bare), bare);
+        }
+        assert_eq!(Frame::default().inside(&[7]), [7]);
     }
 
     #[test]
@@ -174,6 +330,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn parts_are_the_whole_text_each_with_what_belongs_before_it(
+            length in 0usize..400, prefix in 0usize..4, max_tokens in 7u32..60,
+        ) {
+            let text: Vec<u32> = (1000..).take(length).collect();
+            let prefix = vec![5; prefix];
+            let parts = bert().parts(&prefix, &text, max_tokens).unwrap();
+            let mut whole: Vec<u32> = Vec::new();
+            for (index, part) in parts.iter().enumerate() {
+                prop_assert!(part.ids.len() <= max_tokens as usize);
+                let inside = bert().inside(&part.ids);
+                let inside = if index == 0 { Some(inside) } else { inside.strip_prefix(&prefix[..]) };
+                whole.extend(inside.unwrap());
+            }
+            prop_assert_eq!(whole, text);
+            prop_assert!(parts.iter().rev().skip(1).all(|part| part.ids.len() == max_tokens as usize));
+        }
+
         #[test]
         fn a_pair_uses_all_the_room_there_is(first in 0usize..400, second in 0usize..400, max_tokens in 4u32..300) {
             let pair = bert().pair(&vec![7; first], &vec![8; second], max_tokens).unwrap();

@@ -12,6 +12,9 @@ use crate::inference::{self, Closed, Command, Error, Event, Inbox, Job, JobId, O
 /// Jobs that may be under way at once. Their texts are in memory, so there is a bound.
 const MOST_JOBS: usize = 1024;
 
+/// Most bytes of text of all jobs under way together. A job that would be the only one is taken whatever its length.
+const MOST_TEXT_BYTES: usize = 256 << 20;
+
 /// Encodes what the inbox brings until it closes.
 pub fn run(encoder: &mut dyn Encoder, inbox: &Inbox, outbox: &mut dyn Outbox) {
     let mut encoding = Encoding {
@@ -20,6 +23,7 @@ pub fn run(encoder: &mut dyn Encoder, inbox: &Inbox, outbox: &mut dyn Outbox) {
         outbox,
         tasks: BTreeMap::new(),
         ready: Ready::default(),
+        text_bytes: 0,
         undelivered: false,
     };
     let Err(Closed) = encoding.work();
@@ -32,6 +36,8 @@ struct Encoding<'a> {
     /// The jobs under way, oldest first.
     tasks: BTreeMap<JobId, Task>,
     ready: Ready,
+    /// Bytes of text of the jobs under way.
+    text_bytes: usize,
     /// Whether events wait for the next [`Outbox::step`].
     undelivered: bool,
 }
@@ -70,12 +76,10 @@ impl Encoding<'_> {
 
     fn submit(&mut self, id: JobId, job: Job) {
         let task = match job {
-            Job::Embed(_) | Job::Classify(_) | Job::Rerank(_) if self.tasks.len() >= MOST_JOBS => {
+            Job::Encode(_) if self.tasks.len() >= MOST_JOBS => {
                 return self.push(id, job.failed(Error::Busy));
             }
-            Job::Embed(embed) => Task::embed(embed, self.encoder),
-            Job::Classify(classify) => Task::classify(classify, self.encoder),
-            Job::Rerank(rerank) => Task::rerank(rerank, self.encoder),
+            Job::Encode(job) => Task::new(job, self.encoder),
             Job::Generate(_) => {
                 let error = Error::Unsupported("this model does not support generate".into());
                 return self.push(id, job.failed(error));
@@ -100,27 +104,37 @@ impl Encoding<'_> {
         match task {
             // An empty list is answered at once.
             Ok(task) if task.is_finished() => self.push(id, Event::Encode(task.answer())),
+            Ok(task)
+                if !self.tasks.is_empty()
+                    && self.text_bytes + task.text_bytes() > MOST_TEXT_BYTES =>
+            {
+                self.push(id, failed(Error::Busy));
+            }
             Ok(task) => {
+                self.text_bytes += task.text_bytes();
                 self.tasks.insert(id, task);
             }
             Err(error) => self.push(id, failed(error)),
         }
     }
 
-    /// Turns a slice of each job's texts into tokens.
+    /// Turns a slice of each job's texts into tokens, and ends the jobs that want no more.
     fn tokenize(&mut self) {
-        let mut refused = Vec::new();
+        let mut over = Vec::new();
         for (&job, task) in &mut self.tasks {
             let ready = &mut self.ready;
             let result = task.tokenize(self.encoder, &mut |index, tokens| {
                 ready.push(Text { job, index }, tokens);
             });
-            if let Err(error) = result {
-                refused.push((job, error));
+            if result.is_err() || task.is_finished() {
+                over.push((job, result));
             }
         }
-        for (job, error) in refused {
-            self.fail(job, error);
+        for (job, result) in over {
+            match result {
+                Ok(()) => self.answer(job),
+                Err(error) => self.fail(job, error),
+            }
         }
     }
 
@@ -142,8 +156,8 @@ impl Encoding<'_> {
 
         match outputs {
             Ok(outputs) => {
-                for (text, output) in batch.iter().zip(outputs) {
-                    self.finish(*text, output);
+                for ((text, tokens), output) in batch.iter().zip(&texts).zip(outputs) {
+                    self.finish(*text, tokens, output);
                 }
             }
             Err(error) => {
@@ -163,17 +177,27 @@ impl Encoding<'_> {
     }
 
     /// Gives a text's output to its job, which may have failed through another text of the same batch.
-    fn finish(&mut self, text: Text, output: Vec<f32>) {
+    fn finish(&mut self, text: Text, tokens: &Tokenized, output: Vec<f32>) {
         let Some(task) = self.tasks.get_mut(&text.job) else {
             return;
         };
-        if let Err(error) = task.finish(text.index, output) {
-            self.fail(text.job, error);
-        } else if task.is_finished()
-            && let Some(task) = self.tasks.remove(&text.job)
-        {
-            self.push(text.job, Event::Encode(task.answer()));
+        match task.finish(text.index, tokens, output, self.encoder) {
+            Err(error) => self.fail(text.job, error),
+            Ok(()) if task.is_finished() => self.answer(text.job),
+            Ok(()) => {}
         }
+    }
+
+    fn answer(&mut self, job: JobId) {
+        if let Some(task) = self.remove(job) {
+            self.push(job, Event::Encode(task.answer()));
+        }
+    }
+
+    fn remove(&mut self, job: JobId) -> Option<Task> {
+        let task = self.tasks.remove(&job)?;
+        self.text_bytes -= task.text_bytes();
+        Some(task)
     }
 
     fn task(&mut self, job: JobId) -> &mut Task {
@@ -189,7 +213,7 @@ impl Encoding<'_> {
 
     fn forget(&mut self, job: JobId) {
         // The next delivery tells how many are left, even if no step follows.
-        self.undelivered |= self.tasks.remove(&job).is_some();
+        self.undelivered |= self.remove(job).is_some();
         self.ready.remove(job);
     }
 

@@ -43,18 +43,8 @@ pub fn labels(
     activation: Activation,
     selection: Selection,
 ) -> Vec<LabelScore> {
-    let mut labels: Vec<LabelScore> = names
-        .iter()
-        .cloned()
-        .zip(activate(logits, activation))
-        .map(|(label, score)| LabelScore { label, score })
-        .filter(|label| selection.threshold.is_none_or(|least| label.score >= least))
-        .collect();
-    labels.sort_by(|a, b| b.score.total_cmp(&a.score));
-    if let Some(top_k) = selection.top_k {
-        labels.truncate(top_k as usize);
-    }
-    labels
+    let scored = names.iter().cloned().zip(activate(logits, activation));
+    ordered(scored, selection)
 }
 
 /// How well a text answers a query, from the output of a model with a single label.
@@ -68,14 +58,77 @@ fn activate(logits: &[f32], activation: Activation) -> Vec<f32> {
     match activation {
         Activation::Identity | Activation::Done => logits.to_vec(),
         Activation::Sigmoid => logits.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
-        Activation::Softmax => {
-            // Taking the largest away first keeps exp() in range and changes nothing else.
-            let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let powers: Vec<f32> = logits.iter().map(|x| (x - largest).exp()).collect();
-            let sum: f32 = powers.iter().sum();
-            powers.iter().map(|power| power / sum).collect()
+        Activation::Softmax => softmax(logits),
+    }
+}
+
+/// Scores that sum to 1.
+pub fn softmax(logits: &[f32]) -> Vec<f32> {
+    // Taking the largest away first keeps exp() in range and changes nothing else.
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = logits.iter().map(|x| (x - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
+
+/// The words of the vocabulary that have a weight.
+#[must_use]
+pub fn sparse(weights: &[f32]) -> Vec<(u32, f32)> {
+    (0..)
+        .zip(weights.iter().copied())
+        .filter(|(_, weight)| *weight > 0.0)
+        .collect()
+}
+
+/// Where a model that tells whether one text follows from another has its answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Entailment {
+    /// Index of the label that says so.
+    pub yes: usize,
+    /// Index of the label that says the opposite.
+    pub no: usize,
+}
+
+impl Entailment {
+    /// By the names of the labels, as Hugging Face's zero-shot pipeline finds them: the label whose name begins with `entail`;
+    /// without one the last label counts, which says so in such models. The opposite is the first label, or the last.
+    #[must_use]
+    pub fn of(names: &[String]) -> Option<Self> {
+        let last = names.len().checked_sub(1).filter(|last| *last > 0)?;
+        let is_yes = |name: &String| name.to_lowercase().starts_with("entail");
+        let yes = names.iter().position(is_yes).unwrap_or(last);
+        let no = if yes == 0 { last } else { 0 };
+        Some(Self { yes, no })
+    }
+
+    /// The scores of candidates, from the logits of "yes" and "no" that each of them got. Of several candidates that exclude
+    /// each other, the "yes" are compared with each other; else each "yes" with its "no".
+    #[must_use]
+    pub fn scores(logits: &[[f32; 2]], exclusive: bool) -> Vec<f32> {
+        if exclusive && logits.len() > 1 {
+            let yes: Vec<f32> = logits.iter().map(|[yes, _]| *yes).collect();
+            softmax(&yes)
+        } else {
+            logits.iter().map(|pair| softmax(pair)[0]).collect()
         }
     }
+}
+
+/// Labels with their scores, best first. Equal scores stay in their order.
+#[must_use]
+pub fn ordered(
+    labels: impl Iterator<Item = (String, f32)>,
+    selection: Selection,
+) -> Vec<LabelScore> {
+    let mut labels: Vec<LabelScore> = labels
+        .map(|(label, score)| LabelScore { label, score })
+        .filter(|label| selection.threshold.is_none_or(|least| label.score >= least))
+        .collect();
+    labels.sort_by(|a, b| b.score.total_cmp(&a.score));
+    if let Some(top_k) = selection.top_k {
+        labels.truncate(top_k as usize);
+    }
+    labels
 }
 
 #[cfg(test)]
@@ -108,6 +161,41 @@ mod tests {
         check(None, Some(1.5), &[("LABEL_1", 2.0)]);
         check(Some(1), Some(0.5), &[("LABEL_1", 2.0)]);
         check(None, Some(9.0), &[]);
+    }
+
+    #[test]
+    fn an_entailment_is_found_by_its_name() {
+        let check = |names: &[&str], expected: Option<(usize, usize)>| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            let found = Entailment::of(&names).map(|found| (found.yes, found.no));
+            assert_eq!(found, expected, "{names:?}");
+        };
+        check(&["contradiction", "neutral", "entailment"], Some((2, 0)));
+        check(&["ENTAILMENT", "NEUTRAL", "CONTRADICTION"], Some((0, 2)));
+        check(&["no", "entails"], Some((1, 0)));
+        check(&["LABEL_0", "LABEL_1", "LABEL_2"], Some((2, 0)));
+        check(&["relevance"], None);
+        check(&[], None);
+    }
+
+    #[test]
+    fn candidates_compete_unless_several_may_be_true() {
+        let close = |found: Vec<f32>, expected: &[f32]| {
+            let near = found
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (a - b).abs() < 1e-4);
+            assert!(near && found.len() == expected.len(), "{found:?}");
+        };
+        let logits = [[2.0, -1.0], [0.0, 0.0]];
+        close(Entailment::scores(&logits, true), &[0.8808, 0.1192]);
+        close(Entailment::scores(&logits, false), &[0.9526, 0.5]);
+        close(Entailment::scores(&logits[..1], true), &[0.9526]);
+    }
+
+    #[test]
+    fn words_without_weight_are_left_out() {
+        assert_eq!(sparse(&[0.0, 0.5, -0.1, 1.0]), [(1, 0.5), (3, 1.0)]);
     }
 
     #[test]

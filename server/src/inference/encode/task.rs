@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::score::{self, Selection};
+use super::frame::{Limit, Shorten};
+use super::want::{MOST_ANSWER_BYTES, Part, Want, too_large};
 use super::{
-    Activation, Classified, Classify, Embed, Embedded, Encoder, Event, Head, Input, Overflow,
-    Rerank, Reranked, Tokenized, Usage,
+    Embed, Encoder, Event, Input, Job, Output, Overflow, Piece, Prompt, Rerank, Side, Special, Tag,
+    Tokenized, TooLong, Usage, ZeroShot,
 };
-use crate::inference::Error;
+use crate::inference::{Error, Token};
 
 /// Texts of one job that are tokenised and not yet computed: enough to find mates of the same length, and no more, so
 /// that a long list does not turn into tokens all at once.
@@ -20,136 +21,238 @@ const SLICE_BYTES: usize = 16 * 1024;
 /// What a text costs beside its bytes, so that a slice of empty texts ends too.
 const TEXT_OVERHEAD_BYTES: usize = 16;
 
+/// Most pairs of a text and a label of the caller's own in one job.
+const MOST_PAIRS: usize = 100_000;
+
+/// Of texts that are not computed.
+const ANY_LENGTH: Overflow = Overflow {
+    too_long: TooLong::Refuse,
+    max_tokens: None,
+};
+
 /// An encoding job that was accepted.
 #[derive(Debug)]
 pub struct Task {
     want: Want,
-    inputs: Vec<Input>,
-    /// The tokens of the text that comes first in every pair, where they are all asked the same.
-    query: Option<Vec<u32>>,
-    truncate: bool,
+    /// What is wanted of each text.
+    output: Output,
+    source: Source,
+    before: Before,
+    too_long: TooLong,
     max_tokens: u32,
-    /// Inputs before this one are tokenised.
-    next_input: usize,
+    /// Items before this one are tokenised.
+    next_item: usize,
+    items: usize,
     tokenized: HashMap<usize, Tokenized>,
-    /// What the model computed, by input; empty until then.
-    outputs: Vec<Vec<f32>>,
-    outputs_missing: usize,
+    /// What was put into batches or waits for one: the items, or parts of them.
+    parts: Vec<Part>,
+    parts_missing: usize,
+    answer_bytes: usize,
+    text_bytes: usize,
     arrived: Instant,
     first_batch: Option<Instant>,
     usage: Usage,
 }
 
-/// What the outputs are wanted for.
+/// Where items come from. What is tokenised is taken out.
 #[derive(Debug)]
-enum Want {
-    Vectors {
-        dimensions: Option<u32>,
-        normalize: bool,
+enum Source {
+    /// An item each.
+    Inputs(Vec<Input>),
+    /// An item each, behind the same text.
+    Documents {
+        query: Vec<u32>,
+        documents: Vec<String>,
     },
-    Labels {
-        names: Vec<String>,
-        activation: Activation,
-        selection: Selection,
-    },
-    Relevance {
-        activation: Activation,
+    /// Every text with every hypothesis.
+    Hypotheses {
+        texts: Vec<String>,
+        hypotheses: Vec<Vec<u32>>,
+        /// The text whose turn it is.
+        text: Vec<u32>,
     },
 }
 
+/// What stands before every text.
+#[derive(Debug, Default)]
+struct Before {
+    text: String,
+    tokens: Vec<u32>,
+    /// Tokens that pooling passes over, with the special ones before them.
+    passed_over: u32,
+}
+
 impl Task {
-    /// Accepts an embedding job.
+    /// Accepts a job.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] if the model gives no vectors.
-    pub fn embed(job: Embed, encoder: &dyn Encoder) -> Result<Self, Error> {
-        if let Head::Labels { .. } = encoder.head() {
-            return Err(Error::Unsupported(
-                "this model classifies texts and does not support embeddings".into(),
+    /// [`Error::Unsupported`] if the model cannot do it, [`Error::InvalidJob`] if it asks for what is not there or too much,
+    /// and what the tokenizer says of texts that belong to every item.
+    pub fn new(job: Job, encoder: &dyn Encoder) -> Result<Self, Error> {
+        match job {
+            Job::Embed(job) => {
+                let want = Want::vectors(&job, encoder)?;
+                let Embed {
+                    inputs,
+                    prompt,
+                    overflow,
+                    ..
+                } = job;
+                Self::of_inputs(want, Output::Head, inputs, overflow, encoder)
+                    .behind(prompt, encoder)
+            }
+            Job::EmbedTokens(job) => {
+                let want = Want::token_vectors(job.inputs.len(), encoder)?;
+                Self::of_inputs(want, Output::Tokens, job.inputs, job.overflow, encoder)
+                    .behind(job.prompt, encoder)
+            }
+            Job::EmbedSparse(job) => {
+                let want = Want::sparse(job.inputs.len(), encoder)?;
+                Self::of_inputs(want, Output::Head, job.inputs, job.overflow, encoder)
+                    .behind(job.prompt, encoder)
+            }
+            Job::Classify(job) => {
+                let (want, output) = Want::labels(&job, encoder)?;
+                Ok(Self::of_inputs(
+                    want,
+                    output,
+                    job.inputs,
+                    job.overflow,
+                    encoder,
+                ))
+            }
+            Job::ZeroShot(job) => Self::zero_shot(job, encoder),
+            Job::Tag(job) => {
+                let (want, output) = Want::spans(&job, encoder)?;
+                let Tag {
+                    inputs, overflow, ..
+                } = job;
+                let inputs = inputs.into_iter().map(Input::Text).collect();
+                Ok(Self::of_inputs(want, output, inputs, overflow, encoder))
+            }
+            Job::Rerank(job) => Self::rerank(job, encoder),
+            Job::Spell(job) => {
+                let want = Want::pieces(job.inputs.len(), job.add_special);
+                let inputs = job.inputs.into_iter().map(Input::Text).collect();
+                Self::of_inputs(want, Output::Head, inputs, ANY_LENGTH, encoder)
+                    .behind(job.prompt, encoder)
+            }
+            Job::Write(job) => {
+                let want = Want::texts(job.inputs.len(), job.skip_special);
+                let inputs = job.inputs.into_iter().map(Input::Tokens).collect();
+                Ok(Self::of_inputs(
+                    want,
+                    Output::Head,
+                    inputs,
+                    ANY_LENGTH,
+                    encoder,
+                ))
+            }
+        }
+    }
+
+    fn zero_shot(job: ZeroShot, encoder: &dyn Encoder) -> Result<Self, Error> {
+        if job.labels.is_empty() {
+            return Err(Error::InvalidJob("at least one label is needed".into()));
+        }
+        let items = job.inputs.len().saturating_mul(job.labels.len());
+        if items > MOST_PAIRS {
+            return Err(Error::InvalidJob(format!(
+                "{items} pairs of a text and a label are more than {MOST_PAIRS}; send them in several requests"
+            )));
+        }
+        if !job.template.contains("{}") {
+            return Err(Error::InvalidJob(
+                "the template of the hypothesis has no {} for the label".into(),
             ));
         }
-        let want = Want::Vectors {
-            dimensions: job.dimensions,
-            normalize: job.normalize,
+        let want = Want::entailed(&job, encoder)?;
+        let hypothesis = |label: &String| encoder.split(&job.template.replacen("{}", label, 1));
+        let source = Source::Hypotheses {
+            hypotheses: job
+                .labels
+                .iter()
+                .map(hypothesis)
+                .collect::<Result<_, _>>()?,
+            texts: job.inputs,
+            text: Vec::new(),
         };
-        let inputs = job.inputs.into_iter().map(Input::Text).collect();
-        Ok(Self::new(want, inputs, job.overflow, encoder))
+        Ok(Self::of(want, Output::Head, source, job.overflow, encoder))
     }
 
-    /// Accepts a classification job.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] if the model has no labels.
-    pub fn classify(job: Classify, encoder: &dyn Encoder) -> Result<Self, Error> {
-        let Head::Labels { names, activation } = encoder.head() else {
-            return Err(Error::Unsupported(
-                "this model embeds texts and does not support classification".into(),
-            ));
+    fn rerank(job: Rerank, encoder: &dyn Encoder) -> Result<Self, Error> {
+        let want = Want::relevance(&job, encoder)?;
+        let source = Source::Documents {
+            query: encoder.split(&job.query)?,
+            documents: job.documents,
         };
-        let want = Want::Labels {
-            names: names.clone(),
-            activation: if job.raw_scores {
-                Activation::Identity
-            } else {
-                *activation
-            },
-            selection: Selection {
-                top_k: job.top_k,
-                threshold: job.threshold,
-            },
-        };
-        Ok(Self::new(want, job.inputs, job.overflow, encoder))
+        Ok(Self::of(want, Output::Head, source, job.overflow, encoder))
     }
 
-    /// Accepts a reranking job.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] if the model does not give one score, and what the tokenizer says of the query.
-    pub fn rerank(job: Rerank, encoder: &dyn Encoder) -> Result<Self, Error> {
-        let activation = match encoder.head() {
-            Head::Labels { names, activation } if names.len() == 1 => *activation,
-            Head::Labels { .. } | Head::Embedding { .. } => {
-                return Err(Error::Unsupported(
-                    "this model does not score pairs of texts and does not support rerank".into(),
-                ));
-            }
-        };
-        let want = Want::Relevance {
-            activation: match activation {
-                _ if job.raw_scores => Activation::Identity,
-                Activation::Done => Activation::Done,
-                // Whatever the model was trained to give: callers compare with thresholds between 0 and 1.
-                Activation::Sigmoid | Activation::Softmax | Activation::Identity => {
-                    Activation::Sigmoid
-                }
-            },
-        };
-        let documents = job.documents.into_iter().map(Input::Text).collect();
-        Ok(Self {
-            query: Some(encoder.split(&job.query)?),
-            ..Self::new(want, documents, job.overflow, encoder)
-        })
+    fn of_inputs(
+        want: Want,
+        output: Output,
+        inputs: Vec<Input>,
+        overflow: Overflow,
+        encoder: &dyn Encoder,
+    ) -> Self {
+        Self::of(want, output, Source::Inputs(inputs), overflow, encoder)
     }
 
-    fn new(want: Want, inputs: Vec<Input>, overflow: Overflow, encoder: &dyn Encoder) -> Self {
+    fn of(
+        want: Want,
+        output: Output,
+        source: Source,
+        overflow: Overflow,
+        encoder: &dyn Encoder,
+    ) -> Self {
         let most = encoder.max_tokens();
         Self {
             want,
-            query: None,
-            truncate: overflow.truncate,
+            output,
+            items: source.items(),
+            text_bytes: source.bytes(),
+            source,
+            before: Before::default(),
+            too_long: overflow.too_long,
             max_tokens: overflow.max_tokens.map_or(most, |limit| limit.min(most)),
-            next_input: 0,
+            next_item: 0,
             tokenized: HashMap::new(),
-            outputs: vec![Vec::new(); inputs.len()],
-            outputs_missing: inputs.len(),
-            inputs,
+            parts: Vec::new(),
+            parts_missing: 0,
+            answer_bytes: 0,
             arrived: Instant::now(),
             first_batch: None,
             usage: Usage::default(),
         }
     }
 
-    /// Tokenises some of the inputs that are left and reports each with its length in tokens.
+    /// The same behind a prompt.
+    fn behind(mut self, prompt: Prompt, encoder: &dyn Encoder) -> Result<Self, Error> {
+        let prompts = encoder.prompts();
+        let text = prompts.text(prompt)?;
+        if text.is_empty() {
+            return Ok(self);
+        }
+        let tokens = encoder.split(&text)?;
+        let special = encoder.frame().single[0].len();
+        self.before = Before {
+            passed_over: match prompts.pooled {
+                true => 0,
+                false => count(special + tokens.len()),
+            },
+            tokens,
+            text,
+        };
+        Ok(self)
+    }
+
+    /// Bytes of its texts as they came.
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    /// Tokenises some of the texts that are left and reports each part that is to be computed with its length in tokens.
     ///
     /// # Errors
     /// [`Error::InputTooLong`] and [`Error::NothingLeft`] as the job's overflow rule says; what the tokenizer reports.
@@ -160,43 +263,169 @@ impl Task {
     ) -> Result<(), Error> {
         let started = Instant::now();
         let mut bytes = 0;
-        while self.next_input < self.inputs.len()
+        while self.next_item < self.items
             && self.tokenized.len() < TOKENIZED_AHEAD
             && bytes < SLICE_BYTES
         {
-            let index = self.next_input;
-            let input = std::mem::replace(&mut self.inputs[index], Input::Text(String::new()));
-            self.next_input += 1;
-            bytes += input.bytes() + TEXT_OVERHEAD_BYTES;
-            let tokenized = self.tokenize_one(&input, encoder)?;
-            let tokens = count(tokenized.ids.len());
-            ready(index, tokens);
-            self.usage.prompt_tokens = self.usage.prompt_tokens.saturating_add(tokens);
-            self.tokenized.insert(index, tokenized);
+            let item = self.next_item;
+            self.next_item += 1;
+            let (read, texts) = self.take(item, encoder)?;
+            bytes += read + TEXT_OVERHEAD_BYTES;
+            for (part, mut text) in texts {
+                text.output = self.output;
+                let tokens = count(text.ids.len());
+                text.passed_over = self.before.passed_over.min(tokens.saturating_sub(1));
+                self.usage.prompt_tokens = self.usage.prompt_tokens.saturating_add(tokens);
+                ready(self.parts.len(), tokens);
+                self.tokenized.insert(self.parts.len(), text);
+                self.parts.push(part);
+                self.parts_missing += 1;
+            }
         }
-        self.usage.tokenize_ns += elapsed_ns(started);
+        self.usage.tokenize_ns += nanoseconds(started.elapsed());
         Ok(())
     }
 
-    fn tokenize_one(&mut self, input: &Input, encoder: &dyn Encoder) -> Result<Tokenized, Error> {
-        let frame = encoder.frame();
-        let framed = match (input, &self.query) {
-            (Input::Text(text), None) => frame.single(&encoder.split(text)?, self.max_tokens),
-            (Input::Text(text), Some(query)) => {
-                frame.pair(query, &encoder.split(text)?, self.max_tokens)
+    /// An item as tokens, in one part or several, and the bytes that were read for it.
+    fn take(
+        &mut self,
+        item: usize,
+        encoder: &dyn Encoder,
+    ) -> Result<(usize, Vec<(Part, Tokenized)>), Error> {
+        let (frame, limit) = (encoder.frame(), self.limit(encoder));
+        let (bytes, pair) = match &mut self.source {
+            Source::Inputs(inputs) => {
+                let input = std::mem::replace(&mut inputs[item], Input::Tokens(Vec::new()));
+                let bytes = input.bytes();
+                match input {
+                    Input::Text(text) => return Ok((bytes, self.text(item, text, encoder)?)),
+                    Input::Tokens(ids) => {
+                        let tokens = known(&ids, encoder)?;
+                        if self.want.write(item, &tokens, encoder)? {
+                            return Ok((bytes, Vec::new()));
+                        }
+                        let ids = [&self.before.tokens, frame.inside(&ids)].concat();
+                        return Ok((bytes, self.parts_of(item, &ids, encoder)?));
+                    }
+                    Input::Pair(first, second) => {
+                        let [first, second] = [encoder.split(&first)?, encoder.split(&second)?];
+                        (bytes, frame.two(&first, &second, limit, Shorten::Longest))
+                    }
+                }
             }
-            (Input::Pair(first, second), _) => frame.pair(
-                &encoder.split(first)?,
-                &encoder.split(second)?,
-                self.max_tokens,
-            ),
+            Source::Documents { query, documents } => {
+                let document = std::mem::take(&mut documents[item]);
+                let tokens = encoder.split(&document)?;
+                let pair = frame.two(query, &tokens, limit, Shorten::Longest);
+                (document.len(), pair)
+            }
+            Source::Hypotheses {
+                texts,
+                hypotheses,
+                text,
+            } => {
+                let (index, label) = (item / hypotheses.len(), item % hypotheses.len());
+                if label == 0 {
+                    *text = encoder.split(&std::mem::take(&mut texts[index]))?;
+                }
+                let pair = frame.two(text, &hypotheses[label], limit, Shorten::First);
+                (text.len() + hypotheses[label].len(), pair)
+            }
         };
+        Ok((bytes, vec![(Part::of(item), self.fitting(pair)?)]))
+    }
+
+    fn text(
+        &mut self,
+        item: usize,
+        mut text: String,
+        encoder: &dyn Encoder,
+    ) -> Result<Vec<(Part, Tokenized)>, Error> {
+        if !self.before.text.is_empty() {
+            text.insert_str(0, &self.before.text);
+        }
+        if !self.want.wants_places() {
+            let ids = encoder.split(&text)?;
+            return self.parts_of(item, &ids, encoder);
+        }
+        let mut pieces = encoder.spell(&text)?;
+        if let Some(with_special) = self.want.wants_only_tokens() {
+            if with_special {
+                pieces = framed(pieces, encoder)?;
+            }
+            self.want.spelled(item, pieces);
+            return Ok(Vec::new());
+        }
+        let ids: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
+        let mut parts = self.parts_of(item, &ids, encoder)?;
+        // Of a text that was cut, only what is left of it counts.
+        let kept: usize = parts.iter().map(|(part, _)| part.tokens).sum();
+        if let Some((first, _)) = parts.first_mut() {
+            pieces.drain(..first.start);
+            pieces.truncate(kept);
+            if parts.len() == 1 {
+                parts[0].0.start = 0;
+            }
+        }
+        self.want.spelled(item, pieces);
+        Ok(parts)
+    }
+
+    /// Tokens of one text, framed, whole or in parts.
+    fn parts_of(
+        &mut self,
+        item: usize,
+        ids: &[u32],
+        encoder: &dyn Encoder,
+    ) -> Result<Vec<(Part, Tokenized)>, Error> {
+        let frame = encoder.frame();
+        let [before, after] = frame.single.each_ref().map(Vec::len);
+        let texts = if self.too_long == TooLong::Split && self.want.bears_parts() {
+            frame.parts(&self.before.tokens, ids, self.max_tokens)?
+        } else {
+            let framed = frame.one(ids, self.limit(encoder));
+            vec![self.fitting(framed)?]
+        };
+        let is_cut_at_its_start = texts.len() == 1 && self.limit(encoder).side == Side::Start;
+        let mut start = 0;
+        Ok(texts
+            .into_iter()
+            .map(|text| {
+                let tokens = text.ids.len() - before - after;
+                if is_cut_at_its_start {
+                    start = ids.len() - tokens;
+                }
+                let part = Part {
+                    item,
+                    start,
+                    tokens,
+                    before,
+                };
+                start += tokens;
+                (part, text)
+            })
+            .collect())
+    }
+
+    fn limit(&self, encoder: &dyn Encoder) -> Limit {
+        Limit {
+            max_tokens: self.max_tokens,
+            side: match self.too_long {
+                TooLong::Cut(Some(side)) => side,
+                TooLong::Cut(None) | TooLong::Refuse | TooLong::Split => encoder.frame().cut,
+            },
+        }
+    }
+
+    /// Applies the job's overflow rule to a text that was cut if it was too long.
+    fn fitting(&mut self, framed: Result<Tokenized, Error>) -> Result<Tokenized, Error> {
+        let is_refused = self.too_long == TooLong::Refuse;
         let tokenized = match framed {
-            Err(Error::NothingLeft) if !self.truncate => return Err(Error::InputTooLong),
+            Err(Error::NothingLeft) if is_refused => return Err(Error::InputTooLong),
             other => other?,
         };
         if tokenized.full_length > self.max_tokens {
-            if !self.truncate {
+            if is_refused {
                 return Err(Error::InputTooLong);
             }
             self.usage.truncated_inputs += 1;
@@ -204,38 +433,38 @@ impl Task {
         Ok(tokenized)
     }
 
-    /// Takes the tokens of an input out, because its batch begins.
-    pub fn begin(&mut self, index: usize) -> Tokenized {
+    /// Takes the tokens of a part out, because its batch begins.
+    pub fn begin(&mut self, part: usize) -> Tokenized {
         self.first_batch.get_or_insert_with(Instant::now);
         self.tokenized
-            .remove(&index)
-            .expect("only inputs reported as ready are put into a batch, once")
+            .remove(&part)
+            .expect("only parts reported as ready are put into a batch, once")
     }
 
-    /// Takes in what the model computed for an input.
+    /// Takes in what the model computed for a part.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] if it is not made of finite numbers.
-    pub fn finish(&mut self, index: usize, output: Vec<f32>) -> Result<(), Error> {
-        if !output.iter().all(|x| x.is_finite()) {
-            let what = match self.want {
-                Want::Vectors { .. } => "embedding",
-                Want::Labels { .. } => "classification",
-                Want::Relevance { .. } => "score",
-            };
-            return Err(Error::Unsupported(format!(
-                "{what} contains NaN or Inf values"
-            )));
+    /// [`Error::Unsupported`] if it is not made of finite numbers, [`Error::InvalidJob`] if the answer gets too large.
+    pub fn finish(
+        &mut self,
+        part: usize,
+        text: &Tokenized,
+        output: Vec<f32>,
+        encoder: &dyn Encoder,
+    ) -> Result<(), Error> {
+        let bytes = self.want.take(self.parts[part], text, output, encoder)?;
+        self.answer_bytes = self.answer_bytes.saturating_add(bytes);
+        if self.answer_bytes > MOST_ANSWER_BYTES {
+            return Err(too_large());
         }
-        self.outputs[index] = output;
-        self.outputs_missing -= 1;
+        self.parts_missing -= 1;
         Ok(())
     }
 
     /// Whether every input has its output.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.outputs_missing == 0
+        self.next_item == self.items && self.parts_missing == 0
     }
 
     /// The answer, once the task is finished.
@@ -243,36 +472,39 @@ impl Task {
     pub fn answer(mut self) -> Event {
         if let Some(first_batch) = self.first_batch {
             self.usage.queue_ns = nanoseconds(first_batch - self.arrived);
-            self.usage.compute_ns = elapsed_ns(first_batch);
+            self.usage.compute_ns = nanoseconds(first_batch.elapsed());
         }
-        let usage = self.usage;
-        let outputs = self.outputs.into_iter();
-        match self.want {
-            Want::Vectors {
-                dimensions,
-                normalize,
-            } => Event::Embedded(Embedded {
-                vectors: outputs
-                    .map(|output| score::vector(output, dimensions, normalize))
-                    .collect(),
-                usage,
-            }),
-            Want::Labels {
-                names,
-                activation,
-                selection,
-            } => Event::Classified(Classified {
-                labels: outputs
-                    .map(|logits| score::labels(&logits, &names, activation, selection))
-                    .collect(),
-                usage,
-            }),
-            Want::Relevance { activation } => Event::Reranked(Reranked {
-                scores: outputs
-                    .map(|output| score::relevance(&output, activation))
-                    .collect(),
-                usage,
-            }),
+        self.want.answer(self.usage)
+    }
+}
+
+impl Part {
+    /// The whole of an item.
+    fn of(item: usize) -> Self {
+        Self {
+            item,
+            ..Self::default()
+        }
+    }
+}
+
+impl Source {
+    fn items(&self) -> usize {
+        match self {
+            Self::Inputs(inputs) => inputs.len(),
+            Self::Documents { documents, .. } => documents.len(),
+            Self::Hypotheses {
+                texts, hypotheses, ..
+            } => texts.len() * hypotheses.len(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let texts = |texts: &Vec<String>| texts.iter().map(String::len).sum::<usize>();
+        match self {
+            Self::Inputs(inputs) => inputs.iter().map(Input::bytes).sum(),
+            Self::Documents { documents, .. } => texts(documents),
+            Self::Hypotheses { texts: all, .. } => texts(all),
         }
     }
 }
@@ -282,12 +514,40 @@ impl Input {
         match self {
             Self::Text(text) => text.len(),
             Self::Pair(first, second) => first.len() + second.len(),
+            Self::Tokens(ids) => size_of_val(&ids[..]),
         }
     }
 }
 
-fn elapsed_ns(since: Instant) -> u64 {
-    nanoseconds(since.elapsed())
+/// Refuses tokens that are not in the vocabulary: engines would read beyond their tables.
+fn known(ids: &[u32], encoder: &dyn Encoder) -> Result<Vec<Token>, Error> {
+    let unknown = |id: u32| Error::InvalidJob(format!("token {id} is not in the vocabulary"));
+    let token = |&id: &u32| Token::try_from(id).map_err(|_| unknown(id));
+    let tokens: Vec<Token> = ids.iter().map(token).collect::<Result<_, _>>()?;
+    encoder.pieces(&tokens)?;
+    Ok(tokens)
+}
+
+/// The same with the special tokens around them.
+fn framed(pieces: Vec<Piece>, encoder: &dyn Encoder) -> Result<Vec<Piece>, Error> {
+    let special = |special: &Special| {
+        let token = Token::try_from(special.id).expect("vocabularies are far smaller than 2^31");
+        let name = encoder.pieces(&[token])?.concat();
+        Ok(Piece {
+            id: special.id,
+            name: String::from_utf8_lossy(&name).into_owned(),
+            special: true,
+            continues: false,
+            place: None,
+        })
+    };
+    let [before, after] = &encoder.frame().single;
+    let mut all: Vec<Piece> = before.iter().map(special).collect::<Result<_, Error>>()?;
+    all.extend(pieces);
+    for token in after {
+        all.push(special(token)?);
+    }
+    Ok(all)
 }
 
 /// A duration in nanoseconds; 584 years fit.

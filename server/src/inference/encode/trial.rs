@@ -18,6 +18,8 @@ const TEXTS: [&str; 2] = [
 pub struct Trial {
     /// Numbers of a result.
     pub width: usize,
+    /// Tokens of the text that had it.
+    pub tokens: usize,
     /// Whether company left a text's result as it was, beyond rounding.
     pub bears_company: bool,
 }
@@ -46,6 +48,7 @@ pub fn try_out(encoder: &mut dyn Encoder) -> Result<Trial, Error> {
     let width = alone.first().map_or(0, Vec::len);
     Ok(Trial {
         width,
+        tokens: texts[0].ids.len(),
         bears_company,
     })
 }

@@ -183,9 +183,7 @@ impl Loop<'_> {
                 Err(inference::Event::Detokenized(self.detokenize(&tokens)))
             }
             Job::Pieces { tokens } => Err(inference::Event::Pieces(self.pieces(&tokens))),
-            Job::Embed(_) => Err(job.failed(unsupported("embeddings"))),
-            Job::Classify(_) => Err(job.failed(unsupported("classify"))),
-            Job::Rerank(_) => Err(job.failed(unsupported("rerank"))),
+            Job::Encode(ref encode) => Err(job.failed(unsupported(encode.operation()))),
         }
     }
 

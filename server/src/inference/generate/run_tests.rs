@@ -802,7 +802,7 @@ fn admission_does_not_wait_for_a_slot() {
 #[test]
 fn other_jobs_are_answered_between_steps() {
     let overflow = encode::Overflow {
-        truncate: true,
+        too_long: encode::TooLong::Cut(None),
         max_tokens: None,
     };
     let tokenize = Job::Tokenize {
@@ -811,17 +811,19 @@ fn other_jobs_are_answered_between_steps() {
         parse_special: true,
     };
     let embed = Embed {
-        inputs: vec!["a".to_string()],
+        inputs: vec![encode::Input::Text("a".into())],
+        prompt: encode::Prompt::Default,
         overflow,
         dimensions: None,
         normalize: true,
     };
     let classify = Classify {
         inputs: vec![encode::Input::Text("a".into())],
+        head: None,
         overflow,
         top_k: None,
         threshold: None,
-        raw_scores: false,
+        scale: encode::Scale::Model,
     };
     let a = 2 + Token::from(b'a');
     let commands = vec![
@@ -834,8 +836,8 @@ fn other_jobs_are_answered_between_steps() {
             },
         ),
         Command::Submit(3, Job::Detokenize { tokens: vec![-1] }),
-        Command::Submit(4, Job::Embed(embed)),
-        Command::Submit(5, Job::Classify(classify)),
+        Command::Submit(4, Job::Encode(embed.into())),
+        Command::Submit(5, Job::Encode(classify.into())),
     ];
     let served = serve_while(
         &mut fake::Engine::new(&echo(1)),

@@ -2,10 +2,8 @@
 
 use super::Sibling;
 use crate::registry::Error;
+use crate::store::onnx::{preferred, stem};
 use crate::store::{Digest, RelativeName};
-
-/// Where exporters put the graph that others are variants of.
-const USUAL_GRAPHS: [&str; 2] = ["onnx/model.onnx", "model.onnx"];
 
 /// The tag of a name that names no variant.
 const DEFAULT_TAG: &str = "latest";
@@ -59,16 +57,10 @@ pub fn choose(files: &[Sibling], tag: &str) -> Result<Option<Vec<Chosen>>, Error
     Ok(Some(chosen))
 }
 
-/// The usual graph or the only one; or, by a tag like `quantized` or `model_quantized`, a variant.
+/// The one that is preferred; or, by a tag like `quantized` or `model_quantized`, a variant.
 fn meant<'a>(graphs: &[&'a str], tag: &str) -> Option<&'a str> {
     if tag == DEFAULT_TAG {
-        let usual = USUAL_GRAPHS
-            .iter()
-            .find_map(|usual| graphs.iter().find(|graph| *graph == usual));
-        return match graphs {
-            [only] => Some(only),
-            _ => usual.copied(),
-        };
+        return preferred(graphs);
     }
     let is_meant = |graph: &&&str| {
         let stem = stem(graph);
@@ -80,23 +72,23 @@ fn meant<'a>(graphs: &[&'a str], tag: &str) -> Option<&'a str> {
     graphs.iter().find(is_meant).copied()
 }
 
-/// A graph's file name without folder and extension.
-fn stem(graph: &str) -> &str {
-    let file = graph.rsplit('/').next().unwrap_or(graph);
-    file.strip_suffix(".onnx").unwrap_or(file)
-}
-
 /// Whether a file holds tensors of the graph: exporters call it `model.onnx_data`, `model.onnx.data`, `model.onnx_data_1`.
 fn is_data_of(name: &str, graph: &str) -> bool {
     name.strip_prefix(graph)
         .is_some_and(|rest| rest.starts_with("_data") || rest.starts_with(".data"))
 }
 
-/// Tokenizer, configuration and vocabulary, in the repository itself or in a sentence model's folders like `1_Pooling`.
+/// Tokenizer, configuration and vocabulary, in the repository itself or in a sentence model's folders like `1_Pooling`, where
+/// layers have their weights too, as heads do.
 fn is_setting(name: &str) -> bool {
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-    let is_of_model = folder.is_empty()
-        || (!folder.contains('/') && folder.starts_with(|first: char| first.is_ascii_digit()));
+    let is_module =
+        !folder.contains('/') && folder.starts_with(|first: char| first.is_ascii_digit());
+    let is_layer = is_module || folder.starts_with("heads/");
+    let is_of_model = folder.is_empty() || is_layer;
+    if is_layer && file == "model.safetensors" {
+        return true;
+    }
     let is_json = file.ends_with(".json") && !file.ends_with(".index.json");
     let is_vocabulary =
         file.ends_with(".txt") && (file.starts_with("vocab") || file.starts_with("merges"));
@@ -138,6 +130,8 @@ mod tests {
     const SENTENCES: &[&str] = &[
         ".gitattributes",
         "1_Pooling/config.json",
+        "2_Dense/model.safetensors",
+        "2_Dense/pytorch_model.bin",
         "README.md",
         "config.json",
         "model.safetensors",
@@ -155,7 +149,12 @@ mod tests {
 
     #[test]
     fn a_sentence_model_is_its_graph_and_its_settings() {
-        let around = ["1_Pooling/config.json", "config.json", "modules.json"];
+        let around = [
+            "1_Pooling/config.json",
+            "2_Dense/model.safetensors",
+            "config.json",
+            "modules.json",
+        ];
         let settings = ["tokenizer.json", "vocab.txt"];
         for (tag, graph) in [
             ("latest", "onnx/model.onnx"),

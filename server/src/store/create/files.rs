@@ -248,10 +248,8 @@ impl Assembly<'_> {
         (self.progress)(Progress::ValidatingOnnx);
         let (graph_name, onnx) = self.store.check_onnx(files)?;
         let graph = files[graph_name];
-        let config = self
-            .store
-            .read_onnx_config(|name| files.get(name).copied())?
-            .unwrap_or_default();
+        let settings: Vec<_> = files.iter().map(|(name, digest)| (name, *digest)).collect();
+        let config = self.store.read_onnx_config(&settings)?.unwrap_or_default();
         self.add_layer(LayerKind::OnnxGraph, graph, Some(graph_name.clone()))?;
         for (name, digest) in files.iter().filter(|(name, _)| *name != graph_name) {
             self.add_layer(LayerKind::OnnxFile, *digest, Some(name.clone()))?;

@@ -288,10 +288,15 @@ impl Resolver<'_> {
                 let abilities = brought.capabilities(rule);
                 capabilities::of_gguf(&gguf, abilities, !projectors.is_empty())
             }
-            Weights::Onnx { files, .. } => self
-                .store
-                .read_onnx_config(|name| Some(files.get(name)?.digest))?
-                .map_or(vec![], |config| config.capabilities()),
+            Weights::Onnx { files, .. } => {
+                let files: Vec<_> = files
+                    .iter()
+                    .map(|(name, file)| (name, file.digest))
+                    .collect();
+                self.store
+                    .read_onnx_config(&files)?
+                    .map_or(vec![], |config| config.capabilities())
+            }
             Weights::Other => Vec::new(),
         };
         capabilities::add_of_parser(&mut capabilities, &config.parser);

@@ -22,6 +22,9 @@ pub(in crate::store) struct OnnxConfig {
     /// From `sentence_bert_config.json`: how much of the context the model was trained to use.
     #[serde(skip)]
     max_seq_length: Option<u64>,
+    /// From `heads/*/config.json`.
+    #[serde(skip)]
+    heads: Vec<OnnxConfig>,
 }
 
 #[derive(Deserialize)]
@@ -49,17 +52,37 @@ impl OnnxConfig {
         self.hidden_size.or(self.dim).unwrap_or_default()
     }
 
-    /// A classifier with a single label scores, with several it classifies; everything else makes vectors.
+    /// A classifier with a single label scores, with several it classifies; everything else makes vectors. Heads beside it
+    /// classify as well.
     pub(in crate::store) fn capabilities(&self) -> Vec<Capability> {
-        let architectures = self.architectures.as_deref().unwrap_or_default();
-        let is_classifier = architectures
-            .iter()
-            .any(|name| name.ends_with("ForSequenceClassification"));
-        vec![match (is_classifier, &self.id2label) {
-            (false, _) => Capability::Embedding,
-            (true, Some(labels)) if labels.len() == 1 => Capability::Rerank,
-            (true, _) => Capability::Classify,
-        }]
+        let is_for = |what: &str| {
+            let mut names = self.architectures.iter().flatten();
+            names.any(|name| name.ends_with(what))
+        };
+        let own = if is_for("ForTokenClassification") {
+            Capability::TokenClassify
+        } else if is_for("ForSequenceClassification") {
+            match &self.id2label {
+                Some(labels) if labels.len() == 1 => Capability::Rerank,
+                _ => Capability::Classify,
+            }
+        } else {
+            Capability::Embedding
+        };
+        let mut all = vec![own];
+        for head in &self.heads {
+            for capability in head.capabilities() {
+                // A head is asked for labels, whatever their number, and always has some.
+                let capability = match capability {
+                    Capability::TokenClassify => Capability::TokenClassify,
+                    _ => Capability::Classify,
+                };
+                if !all.contains(&capability) {
+                    all.push(capability);
+                }
+            }
+        }
+        all
     }
 }
 
@@ -67,14 +90,11 @@ impl Store {
     /// The configuration among an ONNX model's files, if it has one.
     pub(in crate::store) fn read_onnx_config(
         &self,
-        file: impl Fn(&RelativeName) -> Option<Digest>,
+        files: &[(&RelativeName, Digest)],
     ) -> Result<Option<OnnxConfig>, StoreError> {
-        let read = |text: &str| {
-            let name = text
-                .parse()
-                .expect("the configurations' names are relative");
-            file(&name)
-                .map(|digest| self.read_blob(&digest, MAX_CONFIG_BYTES))
+        let read = |name: &str| {
+            let file = files.iter().find(|(file, _)| file.as_str() == name);
+            file.map(|(_, digest)| self.read_blob(digest, MAX_CONFIG_BYTES))
                 .transpose()
         };
         let invalid = |name: &str, error: serde_json::Error| {
@@ -89,6 +109,17 @@ impl Store {
             let sentence: SentenceConfig = serde_json::from_slice(&bytes)
                 .map_err(|error| invalid("sentence_bert_config.json", error))?;
             config.max_seq_length = sentence.max_seq_length;
+        }
+        for (name, digest) in files {
+            let is_head =
+                name.as_str().starts_with("heads/") && name.as_str().ends_with("/config.json");
+            if is_head {
+                let bytes = self.read_blob(digest, MAX_CONFIG_BYTES)?;
+                let head = serde_json::from_slice(&bytes);
+                config
+                    .heads
+                    .push(head.map_err(|error| invalid(name.as_str(), error))?);
+            }
         }
         Ok(Some(config))
     }

@@ -6,6 +6,7 @@
 //! or at a relative location that the caller has to check against the files it holds.
 
 mod tensor;
+mod variant;
 mod wire;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::io::{Read, Seek};
 
 pub use self::tensor::ExternalData;
 use self::tensor::{Weights, read_tensor};
+pub use self::variant::{preferred, stem};
 use self::wire::{Field, Wire};
 use super::StoreError;
 

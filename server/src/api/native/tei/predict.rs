@@ -15,7 +15,7 @@ use crate::api::native::inputs::{invalid, texts_of};
 use crate::api::native::score_model::{ScoreModel, Task};
 use crate::api::openapi::About;
 use crate::api::{App, Error, reply};
-use crate::inference::encode::{Classify, Input};
+use crate::inference::encode::{Classify, Input, Scale};
 
 /// The body.
 #[derive(Default)]
@@ -93,14 +93,15 @@ pub async fn predict(
     let mut opened = request.model.open(&app, Task::Classify).await?;
     let job = Classify {
         inputs,
+        head: None,
         overflow: opened.overflow,
         top_k: None,
         threshold: None,
-        raw_scores: request.raw_scores,
+        scale: Scale::raw_if(request.raw_scores),
     };
-    let classified = opened.session.classify(job).await?;
+    let classified = opened.session.encode(job).await?;
     let mut records: Vec<Vec<LabelRecord>> = classified
-        .labels
+        .results
         .into_iter()
         .map(|labels| labels.into_iter().map(LabelRecord::from).collect())
         .collect();

@@ -8,7 +8,7 @@ use llama_cpp_2::model::LlamaModel;
 use super::super::ffi::VocabularyKind;
 use super::super::load;
 use super::super::vocabulary::Vocabulary;
-use crate::inference::encode::{Frame, Special};
+use crate::inference::encode::{Frame, Side, Special};
 use crate::inference::{Error, Token};
 
 /// Where a reranker that was made from a language model keeps its prompt. `{query}` and `{document}` stand for the texts.
@@ -38,6 +38,7 @@ pub(super) fn of(model: &LlamaModel, vocabulary: &Vocabulary<'_>) -> Result<Fram
         single: ends.each_ref().map(|tokens| special(tokens)),
         pair: pair.each_ref().map(|tokens| special(tokens)),
         second_type_id: 0,
+        cut: Side::End,
     })
 }
 

@@ -15,7 +15,7 @@ use super::vocabulary::Vocabulary;
 use super::{EncoderSpec, ffi, load};
 use crate::engine::{Ability, Facts, Memory};
 use crate::inference::encode::{
-    Activation, BATCH_TEXTS, Company, Encoder, Frame, Head, Tokenized, try_out,
+    Activation, BATCH_TEXTS, Company, Encoder, Frame, Head, Piece, Tokenized, try_out,
 };
 use crate::inference::{Error, Token};
 
@@ -166,6 +166,31 @@ impl Encoder for GgufEncoder<'_> {
     fn split(&self, text: &str) -> Result<Vec<u32>, Error> {
         let tokens = self.vocabulary.tokenize(text, false, true)?;
         Ok(tokens.into_iter().map(Token::cast_unsigned).collect())
+    }
+
+    fn spell(&self, text: &str) -> Result<Vec<Piece>, Error> {
+        let tokens = self.vocabulary.tokenize(text, false, true)?;
+        let names = self.vocabulary.names(&tokens)?;
+        let pieces = tokens.into_iter().zip(names);
+        Ok(pieces
+            .map(|(token, name)| Piece {
+                id: token.cast_unsigned(),
+                name: String::from_utf8_lossy(&name).into_owned(),
+                special: false,
+                continues: false,
+                // llama.cpp does not tell.
+                place: None,
+            })
+            .collect())
+    }
+
+    fn is_special(&self, id: u32) -> bool {
+        let parts = self.frame.single.iter().chain(&self.frame.pair);
+        parts.flatten().any(|special| special.id == id)
+    }
+
+    fn join(&self, names: Vec<String>) -> Result<String, Error> {
+        Ok(names.concat())
     }
 
     fn tokens(

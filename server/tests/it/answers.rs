@@ -196,9 +196,12 @@ async fn models_are_loaded_and_unloaded_on_request() {
         .json();
     check_shape("generate_load", &load);
     let models = running().await;
+    for part in ["weights", "cache_reserved", "compute", "other"] {
+        assert!(models[0]["memory"][part].as_u64() > Some(0), "{part}");
+    }
     assert_json_snapshot!(
         "ps",
-        redacted(&json!(models), &["size", "digest", "expires_at"])
+        redacted(&json!(models), &["size", "digest", "expires_at", "memory"])
     );
     assert!(models[0]["expires_at"].as_str().unwrap() > "2200", "never");
 

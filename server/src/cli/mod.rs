@@ -1,11 +1,12 @@
-//! The command line: one file per command. `serve` and `worker` are the product itself; the others are clients that
-//! speak to a server over HTTP, as any other client does, at `OLLAMA_HOST`.
+//! The command line: one file per command. `serve` and `worker` are the product itself, `doctor` and `verify` look at this
+//! machine; the others are clients that speak to a server over HTTP, as any other client does, at `OLLAMA_HOST`.
 
 mod account;
 mod client;
 mod console;
 mod copy;
 mod create;
+mod doctor;
 mod error;
 mod format;
 mod list;
@@ -19,6 +20,7 @@ mod stop;
 #[cfg(test)]
 mod testing;
 mod transfer;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,10 @@ enum Command {
     /// Start the server
     #[command(alias = "start")]
     Serve(serve::Args),
+    /// Tell what on this machine keeps the server from working well, and how to mend it
+    Doctor(doctor::Args),
+    /// Compare the files of the models on this machine with their digests
+    Verify(verify::Args),
     /// One loaded model, started by the server
     #[command(hide = true)]
     Worker,
@@ -93,9 +99,31 @@ pub fn main() -> ExitCode {
     let config = || Config::from_environment(&Environment::of_process());
     match args.command {
         Command::Serve(args) => serve::run(&args, config()),
+        Command::Doctor(args) => offline(|console| doctor::run(&args, config(), console)),
+        Command::Verify(args) => offline(|console| verify::run(&args, &config(), console)),
         Command::Worker => worker::child::main(),
         Command::Client(command) => ask_server(&command),
     }
+}
+
+/// Runs a command that looks at this machine and asks no server. It says whether all is well.
+fn offline(command: impl FnOnce(&mut Console<'_>) -> Result<bool, Error>) -> ExitCode {
+    Console::of_process(|console| {
+        let found = command(console).and_then(|is_well| {
+            console.out.flush()?;
+            Ok(is_well)
+        });
+        match found {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                if !error.is_closed_pipe() {
+                    console.fail(&error);
+                }
+                ExitCode::FAILURE
+            }
+        }
+    })
 }
 
 fn ask_server(command: &ClientCommand) -> ExitCode {

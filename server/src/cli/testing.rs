@@ -211,3 +211,15 @@ pub async fn ran(
         err: String::from_utf8(err).unwrap(),
     }
 }
+
+/// Runs a command that asks no server, and returns what it wrote.
+pub fn printed<R>(command: impl FnOnce(&mut Console<'_>) -> R) -> (R, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let result = command(&mut Console {
+        out: &mut out,
+        err: &mut err,
+        columns: None,
+        is_animated: false,
+    });
+    (result, String::from_utf8(out).unwrap())
+}

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub use self::plan::LoadOptions;
 use self::plan::Plan;
 use self::residents::{Residents, Seat};
+pub use self::room::gibibytes;
 use crate::config::Config;
 use crate::duration::KeepAlive;
 use crate::engine::Facts;
@@ -184,6 +185,34 @@ impl Models {
             Ok(worker)
         }
     }
+}
+
+/// Bytes of memory that a model would take if it were loaded as a request without options loads it.
+///
+/// # Errors
+/// As [`Models::acquire`] refuses a model.
+pub fn memory_needed(
+    name: &Name,
+    model: &Arc<Model>,
+    config: &Config,
+    store: &Store,
+) -> Result<u64, Error> {
+    let want = Want {
+        name: name.clone(),
+        model: Arc::clone(model),
+        options: LoadOptions::default(),
+        keep_alive: None,
+    };
+    Ok(plan::plan(&want, config, store)?.need.total())
+}
+
+/// Bytes of memory that models may take on this machine now, if none is loaded.
+#[must_use]
+pub fn memory_available(config: &Config) -> u64 {
+    config
+        .memory_limit
+        .unwrap_or(u64::MAX)
+        .min(room::available())
 }
 
 /// The right to use a loaded model. Cheap to clone; the model counts as busy while one is left.

@@ -24,11 +24,11 @@ pub struct Entry {
     pub manifest: Manifest,
 }
 
-/// All manifests, and whether some could not be read.
+/// All manifests, and the names of those that could not be read.
 pub(super) struct Listing {
     pub(super) entries: Vec<Entry>,
-    /// A manifest that cannot be read may refer to any blob.
-    pub(super) has_broken: bool,
+    /// Those that cannot be read. Each may refer to any blob.
+    pub(super) broken: Vec<Name>,
 }
 
 impl Store {
@@ -171,7 +171,7 @@ impl Store {
     pub(super) fn listing(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing {
             entries: Vec::new(),
-            has_broken: false,
+            broken: Vec::new(),
         };
         let root = self.manifests_folder();
         for host in subfolders(&root)? {
@@ -187,7 +187,7 @@ impl Store {
                             Err(StoreError::NotFound(_)) => {}
                             Err(error) => {
                                 tracing::warn!(model.name = %name, ?error, "skipping a manifest that cannot be read");
-                                listing.has_broken = true;
+                                listing.broken.push(name);
                             }
                         }
                     }

@@ -102,7 +102,7 @@ impl Store {
     /// Every blob some manifest needs, or `None` when a manifest cannot be read and so might need any.
     fn referenced(&self, _lock: &Lock) -> Result<Option<HashSet<Digest>>, StoreError> {
         let listing = self.listing()?;
-        if listing.has_broken {
+        if !listing.broken.is_empty() {
             tracing::warn!(
                 "keeping all blobs, because a manifest that cannot be read may need them"
             );

@@ -34,6 +34,7 @@ mod relative_name;
 mod seed;
 #[cfg(test)]
 mod testing;
+mod verify;
 
 use std::collections::HashMap;
 use std::fs;
@@ -55,6 +56,7 @@ pub use parameters::Parameters;
 pub use partial::{Part, PartialBlob};
 pub use relative_name::RelativeName;
 pub use seed::{SeedModel, Seeded};
+pub use verify::{Damage, Depth, Fault, Verifier};
 
 use crate::prompt::GoTemplates;
 

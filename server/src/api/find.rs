@@ -25,13 +25,26 @@ impl App {
     /// # Errors
     /// When there is none, or it runs on another host.
     pub async fn find(&self, typed: &str, refusals: Refusals) -> Result<Arc<Model>, Error> {
-        let typed = typed.to_owned();
-        let model = self
-            .with_store(move |store| find(store, &typed, refusals))
-            .await?;
+        let model = match remembered(&self.store, typed) {
+            Some(model) => model,
+            None => {
+                let typed = typed.to_owned();
+                self.with_store(move |store| find(store, &typed, refusals))
+                    .await?
+            }
+        };
         observe::about_model(&model.name.to_string());
         Ok(model)
     }
+}
+
+/// The model, where that takes no more than a look at a file: handing the search to another thread takes longer than it.
+fn remembered(store: &Store, typed: &str) -> Option<Arc<Model>> {
+    let name = ModelRef::parse(typed)
+        .and_then(|reference| reference.local(CloudUse::Inference))
+        .ok()?;
+    let model = store.remembered(&name.parse().ok()?)?;
+    model.config.remote_host.is_empty().then_some(model)
 }
 
 fn find(store: &Store, typed: &str, refusals: Refusals) -> Result<Arc<Model>, Error> {

@@ -11,7 +11,7 @@ mod plan;
 mod residents;
 mod room;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use self::plan::LoadOptions;
@@ -39,7 +39,11 @@ struct Shared {
     config: Arc<Config>,
     store: Store,
     residents: Arc<Residents>,
+    plans: Mutex<Vec<Plan>>,
 }
+
+/// How many plans are remembered; a server that sees more plans anew.
+const MAX_PLANS: usize = 64;
 
 /// What a request needs.
 #[derive(Clone, Debug)]
@@ -96,6 +100,7 @@ impl Models {
                 config,
                 store,
                 residents,
+                plans: Mutex::default(),
             }),
         }
     }
@@ -114,9 +119,9 @@ impl Models {
             .residents
             .take_seat(&plan, &want.name, keep_alive)
             .await?;
-        let worker = seat.worker(|| self.start(plan)).await?;
+        let worker = seat.worker(|| self.start(plan)).await;
         Ok(Lease {
-            worker,
+            worker: worker.inspect_err(|_| self.forget_plan(&want))?,
             _seat: Arc::new(seat),
             waited: arrived.elapsed(),
         })
@@ -162,12 +167,33 @@ impl Models {
         memory::record(&self.shared.residents);
     }
 
-    /// Planning reads the head of the model's file when it sees the model for the first time.
+    /// Planning reads the head of the model's file, and looks for libraries: once for each model, and way of loading it.
     async fn plan(&self, want: &Want) -> Result<Plan, Error> {
-        let (shared, want) = (Arc::clone(&self.shared), want.clone());
-        tokio::task::spawn_blocking(move || plan::plan(&want, &shared.config, &shared.store))
-            .await
-            .map_err(|error| Error::LoadFailed(error.to_string()))?
+        if let Some(plan) = self.plans().iter().find(|plan| plan.suits(want)) {
+            return Ok(plan.clone());
+        }
+        let (shared, wanted) = (Arc::clone(&self.shared), want.clone());
+        let plan =
+            tokio::task::spawn_blocking(move || plan::plan(&wanted, &shared.config, &shared.store))
+                .await
+                .map_err(|error| Error::LoadFailed(error.to_string()))??;
+        let mut plans = self.plans();
+        if plans.len() >= MAX_PLANS {
+            plans.clear();
+        }
+        plans.push(plan.clone());
+        Ok(plan)
+    }
+
+    /// What a plan names may have been moved or deleted since, such as a library: after a failure it is looked for anew.
+    fn forget_plan(&self, want: &Want) {
+        self.plans().retain(|plan| !plan.suits(want));
+    }
+
+    /// The list is whole between any two statements, so a panic elsewhere does not spoil it.
+    fn plans(&self) -> MutexGuard<'_, Vec<Plan>> {
+        let plans = self.shared.plans.lock();
+        plans.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(&self, plan: Plan) -> impl Future<Output = Result<Worker, Error>> + Send + 'static {

@@ -48,6 +48,17 @@ pub struct Plan {
     pub spec: Spec,
     /// Memory it will take.
     pub need: Need,
+    /// How it was to be loaded.
+    options: LoadOptions,
+}
+
+impl Plan {
+    /// Whether planning for this request would come to the same.
+    pub fn suits(&self, want: &Want) -> bool {
+        Arc::ptr_eq(&self.model, &want.model)
+            && self.options == want.options
+            && self.label == want.name.to_string()
+    }
 }
 
 /// Smallest context, as in Ollama.
@@ -129,6 +140,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                     model: Arc::clone(model),
                     spec,
                     need,
+                    options: want.options.clone(),
                 });
             }
             let wanted = want
@@ -214,6 +226,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
         model: Arc::clone(model),
         spec,
         need,
+        options: want.options.clone(),
     })
 }
 

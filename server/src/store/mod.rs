@@ -58,6 +58,7 @@ pub use relative_name::RelativeName;
 pub use seed::{SeedModel, Seeded};
 pub use verify::{Damage, Depth, Fault, Verifier};
 
+use self::model::Remembered;
 use crate::prompt::GoTemplates;
 
 /// A cheap handle to a folder of models.
@@ -71,8 +72,8 @@ struct Shared {
     root: PathBuf,
     /// Which of a model's templates is used.
     go_templates: GoTemplates,
-    /// What the manifests say, read once; an entry counts only while the manifest's digest and time are still the same.
-    resolved: Mutex<HashMap<Name, Arc<Model>>>,
+    /// What the manifests say, read once; an entry counts only while the manifest is still the same.
+    resolved: Mutex<HashMap<Name, Remembered>>,
 }
 
 impl Store {

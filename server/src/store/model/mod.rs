@@ -4,10 +4,11 @@ mod onnx_config;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
-use std::time::SystemTime;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -161,6 +162,42 @@ fn brought<'a>(jinja: Option<&'a str>, go: Option<&'a str>, config: &Config) -> 
     }
 }
 
+/// A model and the manifest it was resolved from, as the file was then.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    model: Arc<Model>,
+    stamp: Option<Stamp>,
+}
+
+/// What tells that a file was written or replaced. The kernel sets the time of change by a clock that ticks every few milliseconds, so that a
+/// file tells nothing about what happens to it within a moment: see [`Stamp::is_old`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Stamp {
+    inode: u64,
+    length: u64,
+    changed: SystemTime,
+}
+
+/// The age from which on a file that is changed again is sure to have another time of change.
+const SETTLED: Duration = Duration::from_secs(1);
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        let seconds = u64::try_from(metadata.ctime()).ok()?;
+        let nanoseconds = u32::try_from(metadata.ctime_nsec()).ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            length: metadata.len(),
+            changed: SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds),
+        })
+    }
+
+    fn is_old(&self) -> bool {
+        self.changed.elapsed().is_ok_and(|age| age > SETTLED)
+    }
+}
+
 /// A name for an ONNX graph and all files around it, which is another if one of them is.
 #[must_use]
 pub fn onnx_source<'a>(
@@ -179,7 +216,33 @@ impl Store {
     ///
     /// Reads the manifest every time and the rest only when the manifest has changed.
     pub fn model(&self, name: &Name) -> Result<Arc<Model>, StoreError> {
-        self.resolve(self.entry(name)?)
+        // Before the manifest is read: what happens to it after that shows.
+        let stamp = Stamp::of(&self.manifest_path(name)).filter(Stamp::is_old);
+        let model = self.resolve(self.entry(name)?)?;
+        if let Some(remembered) = self.resolved().get_mut(name)
+            && Arc::ptr_eq(&remembered.model, &model)
+        {
+            remembered.stamp = stamp;
+        }
+        Ok(model)
+    }
+
+    /// The model of that name, if it was resolved before from a manifest that is still as it was: a look at the file, and not
+    /// into it. `None` tells nothing, and [`Store::model`] has to be asked.
+    #[must_use]
+    pub fn remembered(&self, name: &Name) -> Option<Arc<Model>> {
+        let (model, then) = {
+            let resolved = self.resolved();
+            let remembered = resolved.get(name)?;
+            (Arc::clone(&remembered.model), remembered.stamp?)
+        };
+        (Stamp::of(&self.manifest_path(name)) == Some(then)).then_some(model)
+    }
+
+    /// The map is whole between any two statements, so a panic elsewhere does not spoil it.
+    fn resolved(&self) -> MutexGuard<'_, HashMap<Name, Remembered>> {
+        let resolved = self.shared.resolved.lock();
+        resolved.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every model that can be resolved, newest first; others are logged.
@@ -199,24 +262,23 @@ impl Store {
     }
 
     fn resolve(&self, entry: Entry) -> Result<Arc<Model>, StoreError> {
-        // The map is whole between any two statements, so a panic elsewhere does not spoil it.
-        let resolved = || {
-            self.shared
-                .resolved
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
+        let is_same = |remembered: &&Remembered| {
+            let model = &remembered.model;
+            model.id == entry.id && model.modified == entry.modified
         };
-        let is_same =
-            |model: &&Arc<Model>| model.id == entry.id && model.modified == entry.modified;
-        if let Some(model) = resolved().get(&entry.name).filter(is_same) {
-            return Ok(Arc::clone(model));
+        if let Some(remembered) = self.resolved().get(&entry.name).filter(is_same) {
+            return Ok(Arc::clone(&remembered.model));
         }
         let model = Arc::new(Resolver { store: self, entry }.resolve()?);
-        let mut resolved = resolved();
+        let mut resolved = self.resolved();
         if resolved.len() >= MAX_RESOLVED {
             resolved.clear();
         }
-        resolved.insert(model.name.clone(), Arc::clone(&model));
+        let remembered = Remembered {
+            model: Arc::clone(&model),
+            stamp: None,
+        };
+        resolved.insert(model.name.clone(), remembered);
         Ok(model)
     }
 

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::store::testing::{GgufBuilder, TestStore, name};
+use crate::store::testing::{GgufBuilder, TestStore, make, name};
 
 /// A model as Ollama leaves it: no context length in the configuration, a template with tools, a foreign field.
 fn ollama_model(store: &Store) -> Digest {
@@ -149,4 +149,37 @@ fn damage_is_told_and_does_not_hide_other_models() {
     assert!(
         matches!(anew.model(&name("old")), Err(StoreError::BlobNotFound(digest)) if digest == file.digest)
     );
+}
+
+#[test]
+fn a_manifest_that_was_not_touched_is_not_read_again() {
+    let store = TestStore::new();
+    make(&store, "one", "a");
+    assert!(store.remembered(&name("one")).is_none());
+    let model = store.model(&name("one")).unwrap();
+    // It was written a moment ago: were it written again in the same moment, nothing would tell.
+    assert!(store.remembered(&name("one")).is_none());
+    let now = Stamp::of(&store.manifest_path(&name("one"))).unwrap();
+    assert!(!now.is_old());
+    let then = Stamp {
+        changed: now.changed - 2 * SETTLED,
+        ..now
+    };
+    assert!(then.is_old());
+    store.resolved().get_mut(&name("one")).unwrap().stamp = Some(now);
+    let remembered = store.remembered(&name("one")).unwrap();
+    assert!(Arc::ptr_eq(&remembered, &model));
+    for other in [then, Stamp { inode: 1, ..now }, Stamp { length: 1, ..now }] {
+        store.resolved().get_mut(&name("one")).unwrap().stamp = Some(other);
+        assert!(store.remembered(&name("one")).is_none(), "{other:?}");
+    }
+    // Replaced, and gone.
+    store.resolved().get_mut(&name("one")).unwrap().stamp = Some(now);
+    make(&store, "one", "b");
+    assert!(store.remembered(&name("one")).is_none());
+    let replaced = store.model(&name("one")).unwrap();
+    assert_eq!(replaced.system.as_deref(), Some("b"));
+    store.resolved().get_mut(&name("one")).unwrap().stamp = Some(now);
+    fs::remove_file(store.manifest_path(&name("one"))).unwrap();
+    assert!(store.remembered(&name("one")).is_none());
 }

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Turns of waiting by asking before a member lets others run: some microseconds, longer than what it waits for on
-/// processors of its own.
-const SPINS: u32 = 10_000;
+/// Turns of waiting by asking before a member lets others run: some ten microseconds. The one it waits for may be on this very
+/// processor, and would not get it before the system takes it away, which is after milliseconds.
+const SPINS: u32 = 200;
 
 /// A barrier that is passed by asking over and over: its members wait for microseconds, which a sleep cannot.
 #[derive(Debug)]

@@ -91,29 +91,11 @@ impl Crew {
     }
 
     fn in_packs(&mut self, texts: &[&Tokenized], tokens: usize) -> Vec<Vec<f32>> {
-        // As equal as can be, and one for each thread at least.
-        let packs = tokens
-            .div_ceil(PACK_TOKENS)
-            .max(self.team.members().min(texts.len()));
-        let most = tokens.div_ceil(packs);
-        let mut cut: Vec<Vec<&Tokenized>> = Vec::new();
-        let mut room = 0;
-        for &text in texts {
-            // A text that goes beyond by half or less is still nearer here than in a pack of its own.
-            if text.ids.len() > room + most / 2 || cut.is_empty() {
-                cut.push(Vec::new());
-                room = most;
-            }
-            room = room.saturating_sub(text.ids.len());
-            cut.last_mut().expect("one was pushed").push(text);
-        }
+        let packs = cut(texts, tokens, self.team.members());
         let work = Arc::new(Work {
-            packs: cut
-                .iter()
-                .map(|texts| Pack::of(texts.iter().copied()))
-                .collect(),
+            results: packs.iter().map(|_| Mutex::default()).collect(),
+            packs,
             next: AtomicUsize::new(0),
-            results: cut.iter().map(|_| Mutex::default()).collect(),
         });
         for hand in &self.hands {
             hand.order(Order::Packs(Arc::clone(&work)));
@@ -131,6 +113,24 @@ impl Crew {
             hand.done.recv().expect(UNHARMED);
         }
     }
+}
+
+/// Cuts texts of so many tokens into packs: as equal as can be, and one for each thread at least.
+pub(super) fn cut(texts: &[&Tokenized], tokens: usize, threads: usize) -> Vec<Pack> {
+    let packs = tokens.div_ceil(PACK_TOKENS).max(threads.min(texts.len()));
+    let most = tokens.div_ceil(packs.max(1));
+    let mut cut: Vec<Vec<&Tokenized>> = Vec::new();
+    let mut room = 0;
+    for &text in texts {
+        // A text that goes beyond by half or less is still nearer here than in a pack of its own.
+        if text.ids.len() > room + most / 2 || cut.is_empty() {
+            cut.push(Vec::new());
+            room = most;
+        }
+        room = room.saturating_sub(text.ids.len());
+        cut.last_mut().expect("one was pushed").push(text);
+    }
+    cut.into_iter().map(Pack::of).collect()
 }
 
 /// Why locks and channels between the threads hold.

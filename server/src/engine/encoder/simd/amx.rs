@@ -5,11 +5,12 @@
 //! chapter 18; a panel of [`Matrix`] is laid out as the manual wants its right-hand tiles.
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid_count, _mm512_loadu_si512, _mm512_storeu_ps};
+use std::arch::x86_64::*;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::avx512::Avx512;
-use super::{Matrix, PANEL, Product, Rows, generic};
+use super::{Activation, Matrix, PANEL, Product, Rows, generic};
 
 /// Rows of a tile.
 const TILE_ROWS: usize = 16;
@@ -65,12 +66,46 @@ struct Tiles {
 #[repr(C, align(64))]
 struct Sums([[i32; 2 * PANEL]; 2 * TILE_ROWS]);
 
+/// What is summed up at a time: one or two tiles of rows, by one or two panels.
+#[derive(Clone, Copy)]
+struct Block {
+    /// The first rows of the tiles, and how many tiles there are; the second is the first again where there is one.
+    tiles: [usize; 2],
+    tile_count: usize,
+    /// Likewise.
+    panels: [usize; 2],
+    panel_count: usize,
+}
+
 /// See [`super::Kernels::multiply`].
+///
+/// While the tiles' unit multiplies a block, the vectors' unit makes numbers of the sums of the block before: each takes about as
+/// long.
 ///
 /// # Safety
 /// The processor has AMX and AVX-512, and the sizes agree.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
 pub(super) unsafe fn multiply(rows: &Rows, weights: &Matrix, product: &mut Product<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match product.activation {
+            Activation::None => pipeline(rows, weights, product, |x| x),
+            Activation::Gelu => pipeline(rows, weights, product, |x| generic::gelu::<Avx512>(x)),
+            Activation::Relu => pipeline(rows, weights, product, |x| {
+                _mm512_max_ps(x, _mm512_setzero_ps())
+            }),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn pipeline(
+    rows: &Rows,
+    weights: &Matrix,
+    product: &mut Product<'_>,
+    activate: impl Fn(__m512) -> __m512 + Copy,
+) {
     let count = rows.count();
     if count == 0 {
         return;
@@ -79,48 +114,91 @@ pub(super) unsafe fn multiply(rows: &Rows, weights: &Matrix, product: &mut Produ
     let tiles = count.div_ceil(TILE_ROWS);
     let height = count.div_ceil(tiles);
     let start = |tile: usize| (tile * height).min(count - height);
+    let steps = weights.groups / TILE_GROUPS;
     configure(height);
-    let mut sums = Sums([[0; 2 * PANEL]; 2 * TILE_ROWS]);
+    let mut sums = [const { Sums([[0; 2 * PANEL]; 2 * TILE_ROWS]) }; 2];
+    let [mut now, mut before] = sums.each_mut();
+    let mut pending: Option<Block> = None;
     let mut panel = product.panels.start;
     while panel < product.panels.end {
-        let second = (panel + 1).min(product.panels.end - 1);
+        let panels = [panel, (panel + 1).min(product.panels.end - 1)];
         for tile in (0..tiles).step_by(2) {
-            let both = [start(tile), start((tile + 1).min(tiles - 1))];
-            // SAFETY: the tiles lie within rows and panels, whose rows and inputs are filled up to whole tiles.
-            unsafe { sum(rows, weights, both, [panel, second], &mut sums) };
-            let pairs = both.into_iter().zip([0, TILE_ROWS]).take(tiles - tile);
-            for (row, from) in pairs {
-                for n in 0..height {
-                    for (at, panel) in (panel..=second).enumerate() {
-                        let sums = &sums.0[from + n][at * PANEL..][..PANEL];
-                        let to =
-                            (row + n) * product.stride + (panel - product.panels.start) * PANEL;
-                        let out = &mut product.out[to..to + PANEL];
-                        // SAFETY: both slices are one vector long, and so are the panel's scales, sums and biases.
-                        unsafe {
-                            let sum = _mm512_loadu_si512(sums.as_ptr().cast());
-                            let range = rows.ranges[row + n];
-                            let x = generic::finish::<Avx512>(
-                                sum,
-                                range,
-                                weights,
-                                panel * PANEL,
-                                product.activation,
-                            );
-                            _mm512_storeu_ps(out.as_mut_ptr(), x);
-                        }
+            let block = Block {
+                tiles: [start(tile), start((tile + 1).min(tiles - 1))],
+                tile_count: (tiles - tile).min(2),
+                panels,
+                panel_count: (product.panels.end - panel).min(2),
+            };
+            let due = pending.map_or(0, |block| block.tile_count * height);
+            // SAFETY: the tiles lie within rows and panels, whose rows and inputs are filled up to whole tiles; the sums have room for
+            // four tiles.
+            unsafe {
+                clear();
+                for step in 0..steps {
+                    if tile == 0 {
+                        fetch(weights, panel + 2, step);
+                    }
+                    add(rows, weights, &block, step);
+                    if let Some(block) = &pending {
+                        let part = due * step / steps..due * (step + 1) / steps;
+                        finish(
+                            rows, weights, product, block, height, before, part, activate,
+                        );
                     }
                 }
+                store(now);
             }
+            pending = Some(block);
+            std::mem::swap(&mut now, &mut before);
         }
         panel += 2;
     }
-    // SAFETY: the tiles are not needed any more.
-    unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    // SAFETY: as above; the tiles are not needed any more.
+    unsafe {
+        asm!("tilerelease", options(nostack, nomem));
+        if let Some(block) = &pending {
+            let all = 0..block.tile_count * height;
+            finish(rows, weights, product, block, height, before, all, activate);
+        }
+    }
+}
+
+/// Makes results of the sums of some of a block's rows.
+#[expect(clippy::too_many_arguments, reason = "they are the loop's variables")]
+#[inline(always)]
+unsafe fn finish(
+    rows: &Rows,
+    weights: &Matrix,
+    product: &mut Product<'_>,
+    block: &Block,
+    height: usize,
+    sums: &Sums,
+    part: Range<usize>,
+    activate: impl Fn(__m512) -> __m512,
+) {
+    for index in part {
+        let (tile, n) = if index < height {
+            (0, index)
+        } else {
+            (1, index - height)
+        };
+        let row = block.tiles[tile] + n;
+        // SAFETY: the row is there with its range and its place in the result, and the panels with their scales, sums and biases.
+        unsafe {
+            let range = *rows.ranges.get_unchecked(row);
+            let out = product.out.as_mut_ptr().add(row * product.stride);
+            for (at, panel) in block.panels.iter().take(block.panel_count).enumerate() {
+                let sum = sums.0[tile * TILE_ROWS + n].as_ptr().add(at * PANEL);
+                let sum = _mm512_load_si512(sum.cast());
+                let x = generic::scale::<Avx512>(sum, range, weights, panel * PANEL);
+                _mm512_storeu_ps(out.add((panel - product.panels.start) * PANEL), activate(x));
+            }
+        }
+    }
 }
 
 /// Sets the tiles up: 0 to 3 for sums, 4 and 5 for activations, 6 and 7 for weights.
-fn configure(height: usize) {
+pub(super) fn configure(height: usize) {
     let height = height as u8;
     let whole = TILE_GROUPS as u8;
     let mut tiles = Tiles {
@@ -137,32 +215,87 @@ fn configure(height: usize) {
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const tiles, options(nostack, readonly)) };
 }
 
-/// Multiplies two tiles of rows with two panels, over all inputs.
-///
-/// # Safety
-/// The tiles are set up, and rows, panels and inputs are there.
-unsafe fn sum(
-    rows: &Rows,
-    weights: &Matrix,
-    [first, second]: [usize; 2],
-    panels: [usize; 2],
-    sums: &mut Sums,
-) {
-    // SAFETY: the caller's promise; the sums have room for four tiles.
+/// Empties the sums.
+unsafe fn clear() {
+    // SAFETY: the tiles are set up, and the compiler uses none.
     unsafe {
-        let left = |row: usize| rows.bytes.as_ptr().add(row * rows.stride);
-        let [right, beside] = panels.map(|panel| {
-            weights
-                .bytes
-                .as_ptr()
-                .add(panel * weights.groups * PANEL * 4)
-        });
         asm!(
             "tilezero tmm0",
             "tilezero tmm1",
             "tilezero tmm2",
             "tilezero tmm3",
-            "2:",
+            options(nostack, nomem)
+        )
+    };
+}
+
+/// Stores the sums of four tiles.
+unsafe fn store(sums: &mut Sums) {
+    // SAFETY: the sums have room for four tiles.
+    unsafe {
+        asm!(
+            "tilestored [{upper} + {width}], tmm0",
+            "tilestored [{upper} + {width} + {half}], tmm1",
+            "tilestored [{lower} + {width}], tmm2",
+            "tilestored [{lower} + {width} + {half}], tmm3",
+            upper = in(reg) sums.0.as_mut_ptr(),
+            lower = in(reg) sums.0.as_mut_ptr().add(TILE_ROWS),
+            width = in(reg) 2 * PANEL * size_of::<i32>(),
+            half = const PANEL * size_of::<i32>(),
+            options(nostack),
+        );
+    }
+}
+
+/// Has a step's weights of two panels brought nearer, if there are such panels: every weight is used once for some tokens, and comes from far.
+#[inline(always)]
+unsafe fn fetch(weights: &Matrix, panel: usize, step: usize) {
+    let tile = TILE_GROUPS * PANEL * 4;
+    for panel in [panel, panel + 1] {
+        let at = panel * weights.groups * PANEL * 4 + step * tile;
+        for line in (0..tile).step_by(64) {
+            // SAFETY: fetching is allowed anywhere, and does nothing beyond the end.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(weights.bytes.as_ptr().wrapping_add(at + line));
+            }
+        }
+    }
+}
+
+/// Multiplies two tiles of rows with two panels, for one tile of inputs, and adds that up.
+///
+/// # Safety
+/// The tiles are set up, and rows, panels and inputs are there.
+#[inline(always)]
+unsafe fn add(rows: &Rows, weights: &Matrix, block: &Block, step: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [left, below] = block.tiles.map(|row| {
+            rows.bytes
+                .as_ptr()
+                .add(row * rows.stride + step * TILE_INPUTS)
+        });
+        let [right, beside] = block.panels.map(|panel| {
+            let at = panel * weights.groups * PANEL * 4 + step * TILE_GROUPS * PANEL * 4;
+            weights.bytes.as_ptr().add(at)
+        });
+        if block.tile_count == 1 {
+            asm!(
+                "tileloadd tmm4, [{left} + {stride}]",
+                "tileloadd tmm6, [{right} + {group}]",
+                "tileloadd tmm7, [{beside} + {group}]",
+                "tdpbusd tmm0, tmm4, tmm6",
+                "tdpbusd tmm1, tmm4, tmm7",
+                left = in(reg) left,
+                right = in(reg) right,
+                beside = in(reg) beside,
+                stride = in(reg) rows.stride,
+                group = in(reg) PANEL * 4,
+                options(nostack, readonly),
+            );
+            return;
+        }
+        asm!(
             "tileloadd tmm4, [{left} + {stride}]",
             "tileloadd tmm6, [{right} + {group}]",
             "tileloadd tmm5, [{below} + {stride}]",
@@ -171,30 +304,13 @@ unsafe fn sum(
             "tdpbusd tmm1, tmm4, tmm7",
             "tdpbusd tmm2, tmm5, tmm6",
             "tdpbusd tmm3, tmm5, tmm7",
-            "add {left}, {inputs}",
-            "add {below}, {inputs}",
-            "add {right}, {tile}",
-            "add {beside}, {tile}",
-            "dec {steps}",
-            "jnz 2b",
-            "tilestored [{upper} + {width}], tmm0",
-            "tilestored [{upper} + {width} + {half}], tmm1",
-            "tilestored [{lower} + {width}], tmm2",
-            "tilestored [{lower} + {width} + {half}], tmm3",
-            left = inout(reg) left(first) => _,
-            below = inout(reg) left(second) => _,
-            right = inout(reg) right => _,
-            beside = inout(reg) beside => _,
-            steps = inout(reg) weights.groups / TILE_GROUPS => _,
+            left = in(reg) left,
+            below = in(reg) below,
+            right = in(reg) right,
+            beside = in(reg) beside,
             stride = in(reg) rows.stride,
             group = in(reg) PANEL * 4,
-            upper = in(reg) sums.0.as_mut_ptr(),
-            lower = in(reg) sums.0.as_mut_ptr().add(TILE_ROWS),
-            width = in(reg) 2 * PANEL * size_of::<i32>(),
-            inputs = const TILE_INPUTS,
-            tile = const TILE_GROUPS * PANEL * 4,
-            half = const PANEL * size_of::<i32>(),
-            options(nostack),
+            options(nostack, readonly),
         );
     }
 }

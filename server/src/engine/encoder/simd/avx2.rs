@@ -1,4 +1,4 @@
-//! AVX2 with FMA: Haswell and later, Zen. There is no exact product of bytes here, so activations are halved first.
+//! AVX2 with FMA: Haswell and later, Zen; with AVX-VNNI where there is that. Without, there is no exact product of bytes.
 #![expect(
     clippy::undocumented_unsafe_blocks,
     reason = "every function is one instruction or two, under the conditions that `isa` states"
@@ -8,22 +8,21 @@ use std::arch::x86_64::*;
 
 use super::isa::Isa;
 
+/// With `VNNI`, the processor has AVX-VNNI as well: Alder Lake and later, Zen 5.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2;
+pub(super) struct Avx2<const VNNI: bool>;
 
-/// Four bytes in every lane: their upper seven bits, and the lowest one. A product of seven bits and eight, added in
-/// pairs, fits the 16 bits that `vpmaddubsw` has for it; one of eight bits and eight does not.
+/// Sums of eight columns: in the first vector each column's, or, without a product of four bytes, the first four columns' in the first
+/// vector and the others' in the second, two to a column.
 #[derive(Clone, Copy)]
-pub(super) struct Halves {
-    upper: __m256i,
-    lowest: __m256i,
-}
+pub(super) struct Sums([__m256i; 2]);
 
-impl Isa for Avx2 {
+impl<const VNNI: bool> Isa for Avx2<VNNI> {
     const LANES: usize = 8;
     type F = __m256;
-    type I = __m256i;
-    type A = Halves;
+    type I = Sums;
+    /// Four bytes in every lane, or 16-bit numbers, four in every 64 bits.
+    type A = __m256i;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {
@@ -117,37 +116,48 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn zero() -> __m256i {
-        unsafe { _mm256_setzero_si256() }
+    unsafe fn zero() -> Sums {
+        unsafe { Sums([_mm256_setzero_si256(); 2]) }
     }
     #[inline(always)]
-    unsafe fn spread(bytes: *const u8) -> Halves {
+    unsafe fn spread(bytes: *const u8) -> __m256i {
         unsafe {
-            let group = bytes.cast::<u32>().read_unaligned();
-            let upper = (group >> 1) & 0x7f7f_7f7f;
-            let lowest = group & 0x0101_0101;
-            Halves {
-                upper: _mm256_set1_epi32(upper as i32),
-                lowest: _mm256_set1_epi32(lowest as i32),
+            let group = bytes.cast::<i32>().read_unaligned();
+            if VNNI {
+                _mm256_set1_epi32(group)
+            } else {
+                _mm256_broadcastq_epi64(_mm_cvtepu8_epi16(_mm_cvtsi32_si128(group)))
             }
         }
     }
     #[inline(always)]
-    unsafe fn dot(sum: __m256i, a: Halves, weights: *const i8) -> __m256i {
+    unsafe fn dot(sum: Sums, a: __m256i, weights: *const i8) -> Sums {
         unsafe {
-            let weights = _mm256_loadu_si256(weights.cast());
-            let upper =
-                _mm256_madd_epi16(_mm256_maddubs_epi16(a.upper, weights), _mm256_set1_epi16(2));
-            let lowest = _mm256_madd_epi16(
-                _mm256_maddubs_epi16(a.lowest, weights),
-                _mm256_set1_epi16(1),
-            );
-            _mm256_add_epi32(sum, _mm256_add_epi32(upper, lowest))
+            let Sums([first, second]) = sum;
+            if VNNI {
+                let weights = _mm256_loadu_si256(weights.cast());
+                return Sums([_mm256_dpbusd_avx_epi32(first, a, weights), second]);
+            }
+            // Products of two bytes fit 16 bits and a sum of two of them does not, which is what `vpmaddubsw` would make. Numbers
+            // of 16 bits are multiplied and added in pairs to 32 bits; turning the weights into such is shared by the rows.
+            let part = |at: usize| _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.add(at).cast()));
+            Sums([
+                _mm256_add_epi32(first, _mm256_madd_epi16(part(0), a)),
+                _mm256_add_epi32(second, _mm256_madd_epi16(part(16), a)),
+            ])
         }
     }
     #[inline(always)]
-    unsafe fn settle(sum: __m256i, zero: i32, weights: *const i32) -> __m256 {
+    unsafe fn settle(sum: Sums, zero: i32, weights: *const i32) -> __m256 {
         unsafe {
+            let Sums([first, second]) = sum;
+            let sum = if VNNI {
+                first
+            } else {
+                // Adds neighbours within halves: columns 0 1 4 5 2 3 6 7.
+                let pairs = _mm256_hadd_epi32(first, second);
+                _mm256_permute4x64_epi64::<0b11_01_10_00>(pairs)
+            };
             let shift =
                 _mm256_mullo_epi32(_mm256_set1_epi32(zero), _mm256_loadu_si256(weights.cast()));
             _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, shift))

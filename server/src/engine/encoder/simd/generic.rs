@@ -152,9 +152,22 @@ unsafe fn cell<S: Isa, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// From sums of products of bytes to what a linear layer gives: for a row of this range, the outputs from `at` on.
+/// From sums of products of bytes to numbers: for a row of this range, the outputs from `at` on.
 #[inline(always)]
-pub(super) unsafe fn finish<S: Isa>(
+pub(super) unsafe fn scale<S: Isa>(sum: S::I, range: Range8, weights: &Matrix, at: usize) -> S::F {
+    unsafe {
+        let x = S::settle(sum, range.zero, weights.sums.as_ptr().add(at));
+        let step = S::mul(
+            S::splat(range.scale),
+            S::load(weights.scales.as_ptr().add(at)),
+        );
+        S::fma(x, step, S::load(weights.bias.as_ptr().add(at)))
+    }
+}
+
+/// What a linear layer gives: [`scale`], and the activation.
+#[inline(always)]
+unsafe fn finish<S: Isa>(
     sum: S::I,
     range: Range8,
     weights: &Matrix,
@@ -162,12 +175,7 @@ pub(super) unsafe fn finish<S: Isa>(
     activation: Activation,
 ) -> S::F {
     unsafe {
-        let x = S::settle(sum, range.zero, weights.sums.as_ptr().add(at));
-        let step = S::mul(
-            S::splat(range.scale),
-            S::load(weights.scales.as_ptr().add(at)),
-        );
-        let x = S::fma(x, step, S::load(weights.bias.as_ptr().add(at)));
+        let x = scale::<S>(sum, range, weights, at);
         match activation {
             Activation::None => x,
             Activation::Gelu => gelu::<S>(x),
@@ -179,7 +187,7 @@ pub(super) unsafe fn finish<S: Isa>(
 /// `x * Phi(x)`, Phi being the normal distribution: an odd polynomial of degree 17, fitted so that the largest error of the
 /// whole between -8 and 8 is 5e-5.
 #[inline(always)]
-unsafe fn gelu<S: Isa>(x: S::F) -> S::F {
+pub(super) unsafe fn gelu<S: Isa>(x: S::F) -> S::F {
     const POLYNOMIAL: [f32; 9] = [
         3.036_358_3e-11,
         -3.314_607e-9,

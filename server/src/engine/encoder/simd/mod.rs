@@ -280,6 +280,8 @@ enum Choice {
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
     Avx2,
     Portable,
 }
@@ -302,7 +304,16 @@ macro_rules! dispatched {
             $(#[target_feature(enable = "avx2,fma")]
             pub(super) unsafe fn $name($($argument: $type),*) $(-> $result)? {
                 // SAFETY: passed on; this function's own attribute says which instructions there are.
-                unsafe { generic::$name::<avx2::Avx2>($($argument),*) }
+                unsafe { generic::$name::<avx2::Avx2<false>>($($argument),*) }
+            })*
+        }
+        #[cfg(target_arch = "x86_64")]
+        mod for_avx_vnni {
+            use super::*;
+            $(#[target_feature(enable = "avx2,fma,avxvnni")]
+            pub(super) unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                // SAFETY: passed on; this function's own attribute says which instructions there are.
+                unsafe { generic::$name::<avx2::Avx2<true>>($($argument),*) }
             })*
         }
         impl Choice {
@@ -315,6 +326,8 @@ macro_rules! dispatched {
                     match self {
                         #[cfg(target_arch = "x86_64")]
                         Self::Amx | Self::Avx512 => for_avx512::$name($($argument),*),
+                        #[cfg(target_arch = "x86_64")]
+                        Self::AvxVnni => for_avx_vnni::$name($($argument),*),
                         #[cfg(target_arch = "x86_64")]
                         Self::Avx2 => for_avx2::$name($($argument),*),
                         Self::Portable => generic::$name::<portable::Portable>($($argument),*),
@@ -352,11 +365,12 @@ impl Kernels {
             [
                 (avx512 && amx::is_available()).then_some(Choice::Amx),
                 avx512.then_some(Choice::Avx512),
+                (avx2 && is_x86_feature_detected!("avxvnni")).then_some(Choice::AvxVnni),
                 avx2.then_some(Choice::Avx2),
             ]
         };
         #[cfg(not(target_arch = "x86_64"))]
-        let vectors = [None];
+        let vectors = [None; 4];
         vectors
             .into_iter()
             .flatten()
@@ -371,6 +385,8 @@ impl Kernels {
             Choice::Amx => "AMX",
             #[cfg(target_arch = "x86_64")]
             Choice::Avx512 => "AVX-512 VNNI",
+            #[cfg(target_arch = "x86_64")]
+            Choice::AvxVnni => "AVX-VNNI",
             #[cfg(target_arch = "x86_64")]
             Choice::Avx2 => "AVX2",
             Choice::Portable => "portable",

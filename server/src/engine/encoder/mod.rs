@@ -6,6 +6,8 @@
 //! it is used. Texts are packed, not padded, and a text's vector is the same, to the bit, in any company.
 
 mod barrier;
+#[doc(hidden)]
+pub mod bench;
 mod build;
 mod classifier;
 mod crew;

@@ -5,6 +5,8 @@
 //! in a file, `tokenizer` turns texts into tokens, `pool`, `dense` and `heads` are the layers that stand beside the graph, and
 //! `model` joins them into an [`Encoder`](crate::inference::encode::Encoder). Nothing here knows jobs or queues.
 
+#[doc(hidden)]
+pub mod bench;
 mod dense;
 mod folder;
 mod graph;

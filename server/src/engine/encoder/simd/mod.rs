@@ -19,6 +19,8 @@ mod avx2;
 mod avx512;
 mod generic;
 mod isa;
+#[cfg(target_arch = "x86_64")]
+mod peak;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -376,6 +378,22 @@ impl Kernels {
             .flatten()
             .chain([Choice::Portable])
             .map(Self)
+    }
+
+    /// Runs the instruction that its products are made of `turns` times twelve times (AMX: four), with nothing to load or store, and tells how many
+    /// operations these were: the most that is possible. `None` where it has no such instruction.
+    pub fn exhaust(self, turns: u64) -> Option<f64> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Choice::Amx => peak::amx(turns),
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx512 => peak::avx512_vnni(turns),
+            #[cfg(target_arch = "x86_64")]
+            Choice::AvxVnni => peak::avx_vnni(turns),
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx2 => None,
+            Choice::Portable => None,
+        }
     }
 
     /// Its name, for people.

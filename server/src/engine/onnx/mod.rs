@@ -21,6 +21,8 @@ mod store;
 mod tokenizer;
 
 #[cfg(test)]
+mod quality_tests;
+#[cfg(test)]
 mod tests;
 
 use std::num::NonZero;

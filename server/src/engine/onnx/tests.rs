@@ -12,7 +12,7 @@ pub(super) fn spec(model: &str) -> Spec {
     spec_of(&Path::new(MODELS).join(model))
 }
 
-fn spec_of(folder: &Path) -> Spec {
+pub(super) fn spec_of(folder: &Path) -> Spec {
     let names = [
         "config.json",
         "modules.json",
@@ -49,7 +49,7 @@ pub(super) fn load_graph(model: &str) -> Model {
     Model::load(&spec, 1).unwrap()
 }
 
-fn tokenize(model: &Model, texts: &[&str]) -> Vec<Tokenized> {
+pub(super) fn tokenize(model: &Model, texts: &[&str]) -> Vec<Tokenized> {
     texts
         .iter()
         .map(|text| framed(model, text, model.max_tokens()).unwrap())
@@ -71,7 +71,7 @@ pub(super) fn alone(model: &mut Model, texts: &[&str]) -> Vec<Vec<f32>> {
         .collect()
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

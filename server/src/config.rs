@@ -14,6 +14,7 @@ use crate::duration::{self, KeepAlive};
 use crate::engine::gguf::CacheType;
 use crate::engine::onnx::Computation;
 use crate::prompt::GoTemplates;
+use crate::sandbox::{Enforced, Mode};
 
 /// The version that `/api/version` reports: clients compare it with the Ollama release they need.
 pub const OLLAMA_VERSION: &str = "0.33.0";
@@ -121,6 +122,10 @@ pub struct Config {
     pub hub_token: Option<String>,
     /// How long requests under way may take to finish after a stop signal (`CHASKI_DRAIN_TIMEOUT`).
     pub drain_timeout: Duration,
+    /// How workers are locked in (`CHASKI_SANDBOX`: `required`, `best-effort`, `off`).
+    pub sandbox: Mode,
+    /// What of that this system gives, as a worker found at start.
+    pub enforced: Enforced,
 }
 
 impl Config {
@@ -205,6 +210,8 @@ impl Config {
                 .to_owned(),
             hub_token: environment.get("HF_TOKEN").map(str::to_owned),
             drain_timeout: seconds("CHASKI_DRAIN_TIMEOUT", 30),
+            sandbox: sandbox_mode(environment),
+            enforced: Enforced::default(),
         }
     }
 }
@@ -333,6 +340,20 @@ fn bytes(value: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// Unlike other variables, one that cannot be read is not ignored: whoever writes `requird` wants more, not less.
+fn sandbox_mode(environment: &Environment) -> Mode {
+    match environment.get("CHASKI_SANDBOX") {
+        None => Mode::default(),
+        Some(typed) => Mode::parse(typed).unwrap_or_else(|| {
+            warn!(
+                value = typed,
+                "CHASKI_SANDBOX is required, best-effort or off; taken as required"
+            );
+            Mode::Required
+        }),
+    }
 }
 
 /// The spellings Go's `strconv.ParseBool` knows.

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod models;
 pub mod prompt;
 pub mod registry;
+pub mod sandbox;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

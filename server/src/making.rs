@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::convert::{self, Done, Files, Float, Task};
 use crate::engine::gguf::{Level, Quantize};
 use crate::engine::onnx::{self, Computation, Storing};
+use crate::sandbox::Mode;
 use crate::store::{
     CreateModel, Digest, EncoderWish, Progress, Quantization, RelativeName, Step, Store,
     StoreError, onnx_source,
@@ -28,6 +29,8 @@ pub struct Making {
     store: Store,
     /// The ONNX Runtime library, if encoders of graphs are to be made, for which it is the judge.
     judge: Option<PathBuf>,
+    /// How the processes are locked in.
+    sandbox: Mode,
     turn: Arc<Semaphore>,
     line: Arc<Semaphore>,
 }
@@ -50,8 +53,8 @@ pub enum MakingError {
 }
 
 impl Making {
-    /// Makes models in `store`. Those of ONNX graphs get an encoder of our own if ONNX Runtime is there to compare it with, and
-    /// is not configured to serve.
+    /// Makes models in `store`, in processes that are locked in as configured. Those of ONNX graphs get an encoder of our own if
+    /// ONNX Runtime is there to compare it with, and is not configured to serve.
     #[must_use]
     pub fn new(store: Store, config: &Config) -> Self {
         let judge = match config.onnx_computation {
@@ -61,6 +64,7 @@ impl Making {
         Self {
             store,
             judge,
+            sandbox: config.sandbox,
             turn: Arc::new(Semaphore::new(1)),
             line: Arc::new(Semaphore::new(MAX_WAITING + 1)),
         }
@@ -158,7 +162,7 @@ impl Making {
                 Box::new(|_| {})
             }
         };
-        if let Some(agreement) = make::make(order, &mut *tell_done).await? {
+        if let Some(agreement) = make::make(order, self.sandbox, &mut *tell_done).await? {
             told(Progress::EncoderMade(agreement));
         }
         told(Progress::Verifying);

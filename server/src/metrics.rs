@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::inference::Step;
 use crate::inference::generate::Usage;
+use crate::sandbox::Enforced;
 
 /// Seconds: from well below the fastest answer of a tiny model to the slowest of a large one on a small machine.
 const DURATION_BUCKETS: &[f64] = &[
@@ -142,6 +143,10 @@ fn describe() {
         seconds,
         "From a worker's start to its readiness"
     );
+    describe_gauge!(
+        "llm_sandbox_enforced",
+        "Whether this part of the sandbox held in the worker that was started last"
+    );
     describe_counter!(
         "llm_workers_lost_total",
         "Worker processes that ended, hung or sent garbage while they were needed"
@@ -253,6 +258,17 @@ const QUEUE_FULL: &str = "queue_full";
 /// Records that a request was refused because too many wait already.
 pub fn rejected() {
     counter!("llm_rejected_total", "reason" => QUEUE_FULL).increment(1);
+}
+
+/// Records what of the sandbox held in the worker that was started last.
+pub fn worker_confined(enforced: Enforced) {
+    let parts = [
+        ("files", enforced.files),
+        ("system_calls", enforced.system_calls),
+    ];
+    for (part, holds) in parts {
+        gauge!("llm_sandbox_enforced", "part" => part).set(f64::from(u8::from(holds)));
+    }
 }
 
 /// Records that a worker process was lost.

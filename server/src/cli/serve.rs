@@ -10,8 +10,9 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, Host};
 use crate::models::Models;
+use crate::sandbox::Mode;
 use crate::store::{PRUNE_AGE, Store};
-use crate::{api, builtin, metrics};
+use crate::{api, builtin, metrics, worker};
 
 /// Options of `serve`; each has an environment variable with the same meaning.
 #[derive(clap::Args, Debug)]
@@ -25,6 +26,13 @@ pub struct Args {
     /// The ONNX Runtime library [default: looked for in the usual places] [env: ORT_DYLIB_PATH]
     #[arg(long)]
     ort_lib: Option<std::path::PathBuf>,
+    /// How workers are locked in: required, best-effort or off [default: best-effort] [env: CHASKI_SANDBOX]
+    #[arg(long, value_name = "MODE", value_parser = sandbox_mode)]
+    sandbox: Option<Mode>,
+}
+
+fn sandbox_mode(typed: &str) -> Result<Mode, &'static str> {
+    Mode::parse(typed).ok_or("there is required, best-effort and off")
 }
 
 /// Serves until a signal.
@@ -37,6 +45,9 @@ pub fn run(args: &Args, mut config: Config) -> ExitCode {
     }
     if args.ort_lib.is_some() {
         config.ort_library.clone_from(&args.ort_lib);
+    }
+    if let Some(mode) = args.sandbox {
+        config.sandbox = mode;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -54,9 +65,14 @@ pub fn run(args: &Args, mut config: Config) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> io::Result<()> {
+async fn serve(mut config: Config) -> io::Result<()> {
     let listener = bind(&config.host).await?;
     let metrics = metrics::install().map_err(io::Error::other)?;
+    config.enforced = worker::try_sandbox(config.sandbox)
+        .await
+        .map_err(io::Error::other)?;
+    metrics::worker_confined(config.enforced);
+    tell_sandbox(&config);
     let config = Arc::new(config);
     let store = open_store(&config)?;
     if let Err(missing) = crate::engine::onnx::library::find(config.ort_library.as_deref()) {
@@ -66,6 +82,21 @@ async fn serve(config: Config) -> io::Result<()> {
     let app = Arc::new(api::App::new(Arc::clone(&config), store, models, metrics));
     info!(address = %listener.local_addr()?, models = %config.models.display(), "listening");
     api::serve(listener, app, stop_signal()).await
+}
+
+fn tell_sandbox(config: &Config) {
+    let (mode, enforced) = (config.sandbox.name(), config.enforced);
+    if config.sandbox == Mode::Off {
+        warn!("workers are not locked in: a malicious model file could do what this user can");
+    } else if enforced.is_whole() {
+        info!(mode, "workers are locked in");
+    } else {
+        warn!(
+            mode,
+            ?enforced,
+            "workers are locked in with gaps: this kernel lacks Landlock or seccomp"
+        );
+    }
 }
 
 async fn bind(host: &Host) -> io::Result<TcpListener> {

@@ -9,6 +9,8 @@ pub mod gguf;
 pub mod mapping;
 pub mod onnx;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::inference::encode::Head;
@@ -25,6 +27,27 @@ pub enum Spec {
     Onnx(onnx::Spec),
     /// Scripted words, delays and faults.
     Fake(fake::Spec),
+}
+
+impl Spec {
+    /// Every file that is read to load the model, libraries included.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Gguf(spec) => [
+                Some(&spec.model),
+                spec.adapter.as_ref(),
+                spec.projector.as_ref(),
+            ]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
+            Self::GgufEncoder(spec) => vec![spec.model.clone()],
+            Self::Onnx(spec) => spec.read_files(),
+            Self::Fake(_) => Vec::new(),
+        }
+    }
 }
 
 /// What is known of a model once it is loaded.

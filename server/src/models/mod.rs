@@ -25,8 +25,9 @@ use crate::inference::encode::{Ask, Encoded};
 use crate::inference::generate::{self, Admitted, Generate};
 use crate::inference::{Error, Token};
 use crate::metrics;
+use crate::sandbox::limits;
 use crate::store::{Model, Name, Store};
-use crate::worker::{self, Worker};
+use crate::worker::{self, Confinement, Worker};
 
 /// A cheap handle on everything that is loaded.
 #[derive(Clone, Debug)]
@@ -202,6 +203,12 @@ impl Models {
             max_waiting: config.max_queue,
             load_timeout: config.load_timeout,
             progress_timeout: config.hang_timeout,
+            confinement: Confinement {
+                mode: config.sandbox,
+                memory: Some(limits::memory(
+                    plan.need.total().saturating_add(plan.model.size),
+                )),
+            },
             ..worker::Settings::new(plan.label.clone())
         };
         async move {

@@ -1,7 +1,8 @@
 //! The worker's side: `chaski worker`.
 //!
-//! The main thread loads the model and runs the engine loop; a second thread reads the socket, hands over commands and
-//! answers pings, so that a long step does not look like death. When the socket closes, the process ends at once.
+//! The process locks itself in ([`crate::sandbox`]) as soon as it knows which model it is for. The main thread then loads the
+//! model and runs the engine loop; a second thread reads the socket, hands over commands and answers pings, so that a long step
+//! does not look like death. When the socket closes, the process ends at once.
 
 use std::io::{self, BufReader, Write};
 use std::os::fd::AsFd;
@@ -15,10 +16,12 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use tracing::{error, info};
 
 use super::ffi;
-use super::frame::{self, FrameError, FromWorker, Reader, ToWorker};
+use super::frame::{self, Confinement, FrameError, FromWorker, Reader, ToWorker};
 use super::make::Order;
+use crate::convert;
 use crate::engine::{self, Spec, fake};
 use crate::inference::{Closed, Command, Error, Event, Inbox, JobId, Outbox, Step};
+use crate::sandbox::{self, Rights};
 
 /// Runs a worker on the socket that is this process's standard input.
 #[must_use]
@@ -39,13 +42,7 @@ pub fn main() -> ExitCode {
 fn prepare() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     ffi::close_inherited_descriptors()?;
-    // A core dump would hold prompts of users and fill the disk with weights.
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    rustix::process::setrlimit(rustix::process::Resource::Core, none)?;
-    Ok(())
+    sandbox::limits::always()
 }
 
 fn connect() -> io::Result<UnixStream> {
@@ -68,9 +65,10 @@ fn work(socket: &UnixStream) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let first = match reader.read::<ToWorker>() {
-        Ok(ToWorker::Load(spec)) => First::Load(*spec),
-        Ok(ToWorker::Make(order)) => First::Make(*order),
+    let (first, confinement) = match reader.read::<ToWorker>() {
+        Ok(ToWorker::Load(spec, confinement)) => (First::Load(*spec), confinement),
+        Ok(ToWorker::Make(order, confinement)) => (First::Make(*order), confinement),
+        Ok(ToWorker::Try(confinement)) => (First::Try, confinement),
         Ok(message) => {
             error!(
                 ?message,
@@ -83,6 +81,12 @@ fn work(socket: &UnixStream) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // Here, because nothing of the model has been opened and no second thread runs yet: what holds now holds for all of them.
+    if let Err(refusal) = confine(&first, confinement, &writer) {
+        error!(%refusal, "worker is not confined");
+        let _ = send(&writer, &first.refused(&refusal));
+        return ExitCode::FAILURE;
+    }
     let progress = Arc::new(AtomicU64::new(0));
     // No bound here: the server never has more than its limit of jobs under way, and it is the side that is trusted.
     let (commands, inbox) = channel();
@@ -99,6 +103,7 @@ fn work(socket: &UnixStream) -> ExitCode {
     let spec = match first {
         First::Load(spec) => spec,
         First::Make(order) => return make(&order, &writer, &inbox),
+        First::Try => return ExitCode::SUCCESS,
     };
     let garbage_at = match &spec {
         Spec::Fake(fake::Spec {
@@ -133,6 +138,47 @@ fn work(socket: &UnixStream) -> ExitCode {
 enum First {
     Load(Spec),
     Make(Order),
+    /// To see what of the sandbox this system has.
+    Try,
+}
+
+impl First {
+    /// The files that this takes.
+    fn rights(&self) -> Rights {
+        match self {
+            Self::Load(spec) => Rights {
+                read: spec.files(),
+                write: Vec::new(),
+            },
+            Self::Make(order) => order.rights(),
+            Self::Try => Rights::default(),
+        }
+    }
+
+    /// How the server hears that none of it will be done.
+    fn refused(&self, reason: &str) -> FromWorker {
+        match self {
+            Self::Make(_) => FromWorker::Made(Err(convert::Error::Failed(reason.into()))),
+            Self::Load(_) | Self::Try => FromWorker::LoadFailed(Error::LoadFailed(reason.into())),
+        }
+    }
+}
+
+/// Locks this process in and tells the server what holds.
+fn confine(
+    first: &First,
+    confinement: Confinement,
+    writer: &Mutex<UnixStream>,
+) -> Result<(), String> {
+    if let Some(bytes) = confinement.memory {
+        sandbox::limits::bound_memory(bytes)
+            .map_err(|error| format!("its memory cannot be bounded: {error}"))?;
+    }
+    let enforced =
+        sandbox::enter(confinement.mode, &first.rights()).map_err(|missing| missing.to_string())?;
+    // A server that is gone is noticed by the listener.
+    let _ = send(writer, &FromWorker::Confined(enforced));
+    Ok(())
 }
 
 /// Makes a file and says how that ended. The inbox lives as long, so that the listener does.
@@ -174,7 +220,7 @@ impl Listener {
                     }
                     continue;
                 }
-                Ok(ToWorker::Load(_) | ToWorker::Make(_)) => {
+                Ok(ToWorker::Load(..) | ToWorker::Make(..) | ToWorker::Try(_)) => {
                     error!("a worker is told once what it is for");
                     return;
                 }

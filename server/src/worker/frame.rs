@@ -13,6 +13,7 @@ use super::make::Order;
 use crate::convert::{self, Done};
 use crate::engine::{Facts, Spec};
 use crate::inference::{Error, Event, Job, JobId, Step};
+use crate::sandbox::{Enforced, Mode};
 
 /// Largest body. 64 MiB hold the vectors of 40,000 texts of 384 dimensions, or a prompt of many books.
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
@@ -22,10 +23,12 @@ const LENGTH_BYTES: usize = 4;
 /// What the server tells a worker.
 #[derive(Debug, Deserialize, Serialize)]
 pub enum ToWorker {
-    /// Load this model; the first message and only once.
-    Load(Box<Spec>),
-    /// Make this file instead; the only message.
-    Make(Box<Order>),
+    /// Lock yourself in, then load this model; the first message and only once.
+    Load(Box<Spec>, Confinement),
+    /// Lock yourself in and make this file instead; the only message.
+    Make(Box<Order>, Confinement),
+    /// Lock yourself in and say what holds; the only message.
+    Try(Confinement),
     /// Do this job.
     Submit(JobId, Job),
     /// Forget this job.
@@ -34,9 +37,20 @@ pub enum ToWorker {
     Ping(u64),
 }
 
+/// How a worker is held, as the server decided.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Confinement {
+    /// How much of the sandbox there must be.
+    pub mode: Mode,
+    /// Bytes of writable memory that it may take; `None` for what the system gives.
+    pub memory: Option<u64>,
+}
+
 /// What a worker tells the server.
 #[derive(Debug, Deserialize, Serialize)]
 pub enum FromWorker {
+    /// What of the sandbox holds; the first message, before any file of the model is opened.
+    Confined(Enforced),
     /// The model is loaded.
     Ready(Facts),
     /// The model could not be loaded; the worker ends.

@@ -12,12 +12,13 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::frame::{self, AsyncReader, FromWorker, ToWorker};
+use super::frame::{self, AsyncReader, Confinement, FromWorker, ToWorker};
 use super::spawn::{self, Pages};
 use super::supervise::Process;
-use crate::convert::{self, Done, Error, made};
+use crate::convert::{self, Done, Error, Task, made};
 use crate::engine::gguf::Quantize;
 use crate::engine::onnx::Storing;
+use crate::sandbox::{Mode, Rights};
 
 /// Longest silence of a process that makes a file: the largest tensors take minutes on a slow processor.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
@@ -37,7 +38,7 @@ pub enum Work {
     /// A GGUF file with numbers of fewer bits.
     Quantize(Quantize),
     /// Files of another form.
-    Convert(convert::Task),
+    Convert(Task),
     /// The 8-bit encoder of a graph.
     Store(Storing),
 }
@@ -50,6 +51,7 @@ pub enum Work {
 /// [`Error`], also when the process dies or falls silent.
 pub async fn make(
     order: Order,
+    mode: Mode,
     told: &mut (dyn FnMut(Done) + Send),
 ) -> Result<Option<String>, Error> {
     let failed = |error: std::io::Error| {
@@ -64,11 +66,13 @@ pub async fn make(
         .map_err(failed)?
         .into_split();
     let mut reader = AsyncReader::new(BufReader::new(read));
-    let frame = frame::encode(&ToWorker::Make(Box::new(order)))
+    let confinement = Confinement { mode, memory: None };
+    let frame = frame::encode(&ToWorker::Make(Box::new(order), confinement))
         .map_err(|error| Error::Failed(error.to_string()))?;
     write.write_all(&frame).await.map_err(failed)?;
     loop {
         match timeout(SILENCE, reader.read::<FromWorker>()).await {
+            Ok(Ok(FromWorker::Confined(_))) => {}
             Ok(Ok(FromWorker::Making(done))) => told(done),
             Ok(Ok(FromWorker::Made(result))) => {
                 let fate = process.end().await;
@@ -91,6 +95,23 @@ pub async fn make(
 }
 
 impl Order {
+    /// The files that this takes.
+    pub(super) fn rights(&self) -> Rights {
+        let read = match &self.work {
+            Work::Quantize(quantize) => vec![quantize.model.clone()],
+            Work::Convert(Task::Merge { parts }) => parts.clone(),
+            Work::Convert(Task::Model { files, .. }) => files.values().cloned().collect(),
+            Work::Convert(Task::Adapter { files, base }) => {
+                files.values().chain([base]).cloned().collect()
+            }
+            Work::Store(Storing(spec)) => spec.read_files(),
+        };
+        Rights {
+            read,
+            write: vec![self.output.clone()],
+        }
+    }
+
     /// Does the work, in the process that is there for it.
     pub(super) fn carry_out(
         &self,

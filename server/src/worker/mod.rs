@@ -21,8 +21,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::connection::{Connection, Reply};
+pub use self::frame::Confinement;
 pub use self::generation::Generation;
 pub use self::spawn::set_executable;
+pub use self::supervise::try_sandbox;
 use crate::engine::{Facts, Spec};
 use crate::inference::encode::{Ask, Encoded};
 use crate::inference::generate::{self, Admitted, Generate};
@@ -43,6 +45,8 @@ pub struct Settings {
     pub pong_timeout: Duration,
     /// Longest time without progress while jobs are under way: the engine hangs.
     pub progress_timeout: Duration,
+    /// How the process is held.
+    pub confinement: Confinement,
 }
 
 impl Settings {
@@ -56,6 +60,7 @@ impl Settings {
             ping_every: Duration::from_secs(1),
             pong_timeout: Duration::from_secs(15),
             progress_timeout: Duration::from_secs(180),
+            confinement: Confinement::default(),
         }
     }
 }

@@ -14,11 +14,12 @@ use tracing::{error, info, warn};
 
 use super::Settings;
 use super::connection::{Connection, Shared};
-use super::frame::{self, AsyncReader, FrameError, FromWorker, ToWorker};
+use super::frame::{self, AsyncReader, Confinement, FrameError, FromWorker, ToWorker};
 use super::spawn::{self, Pages};
 use crate::engine::{Facts, Spec, gguf};
 use crate::inference::Error;
 use crate::metrics::WorkerMetrics;
+use crate::sandbox::{Enforced, Mode};
 
 /// How long a worker may take to end by itself after its socket was closed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,11 +44,20 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
         .into_split();
     let mut reader = AsyncReader::new(BufReader::new(read));
 
-    let load = frame::encode(&ToWorker::Load(Box::new(spec)))
+    let load = frame::encode(&ToWorker::Load(Box::new(spec), settings.confinement))
         .map_err(|error| Error::LoadFailed(error.to_string()))?;
     let answer = timeout(settings.load_timeout, async {
         write.write_all(&load).await?;
-        reader.read::<FromWorker>().await
+        match reader.read::<FromWorker>().await? {
+            FromWorker::Confined(enforced) => {
+                crate::metrics::worker_confined(enforced);
+                if settings.confinement.mode != Mode::Off && !enforced.is_whole() {
+                    warn!(model = %settings.label, ?enforced, "the worker's sandbox has gaps");
+                }
+                reader.read::<FromWorker>().await
+            }
+            other => Ok(other),
+        }
     });
     let facts = match answer.await {
         Ok(Ok(FromWorker::Ready(facts))) => facts,
@@ -56,6 +66,7 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
             Ok(
                 FromWorker::Step(..)
                 | FromWorker::Pong { .. }
+                | FromWorker::Confined(_)
                 | FromWorker::Making(_)
                 | FromWorker::Made(_),
             )
@@ -86,6 +97,41 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
     };
     tokio::spawn(watch.run(reader, write, queue));
     Ok((connection, facts))
+}
+
+/// Starts a process that only locks itself in, and returns what then holds in every worker of this system.
+///
+/// # Errors
+/// In words, when no worker could be started or everything is required and something is missing.
+pub async fn try_sandbox(mode: Mode) -> Result<Enforced, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("no worker can be started: {error}");
+    let spawned = spawn::spawn(Pages::Usual)
+        .await
+        .map_err(|error| failed(&error))?;
+    let mut process = Process::new(spawned.child);
+    spawned
+        .socket
+        .set_nonblocking(true)
+        .map_err(|error| failed(&error))?;
+    let (read, mut write) = UnixStream::from_std(spawned.socket)
+        .map_err(|error| failed(&error))?
+        .into_split();
+    let mut reader = AsyncReader::new(BufReader::new(read));
+    let confinement = Confinement { mode, memory: None };
+    let question = frame::encode(&ToWorker::Try(confinement)).expect("a question is a few bytes");
+    let answer = timeout(GRACE, async {
+        write.write_all(&question).await?;
+        reader.read::<FromWorker>().await
+    })
+    .await;
+    process.end().await;
+    match answer {
+        Ok(Ok(FromWorker::Confined(enforced))) => Ok(enforced),
+        Ok(Ok(FromWorker::LoadFailed(error))) => Err(error.to_string()),
+        Ok(Ok(other)) => Err(format!("a worker answered {other:?}")),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(_) => Err("a worker did not answer".into()),
+    }
 }
 
 /// The supervising task's belongings.
@@ -149,6 +195,7 @@ impl Watch {
                 Ok(FromWorker::Pong { ping, progress }) => drop(pongs.try_send((ping, progress))),
                 Ok(
                     FromWorker::Ready(_)
+                    | FromWorker::Confined(_)
                     | FromWorker::LoadFailed(_)
                     | FromWorker::Making(_)
                     | FromWorker::Made(_),

@@ -224,6 +224,7 @@ async fn an_adapter_changes_a_model_as_its_sum_with_the_weights_does() {
 #[tokio::test]
 async fn a_process_that_converts_dies_when_its_caller_leaves() {
     use chaski::convert::Task;
+    use chaski::sandbox::Mode;
     use chaski::worker::make::{Order, Work, make};
 
     crate::support::use_built_executable();
@@ -237,7 +238,7 @@ async fn a_process_that_converts_dies_when_its_caller_leaves() {
         }),
         output: folder.path().join("out"),
     };
-    let making = tokio::spawn(async move { make(order, &mut |_| {}).await });
+    let making = tokio::spawn(async move { make(order, Mode::default(), &mut |_| {}).await });
     // Opening returns once the process has opened the other end, from which it then waits for bytes.
     let opening = tokio::task::spawn_blocking(move || std::fs::File::create(pipe).unwrap());
     let mut writer = opening.await.unwrap();

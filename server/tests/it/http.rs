@@ -29,7 +29,10 @@ async fn clients_that_knock_are_answered() {
     }
     assert_eq!(
         server.get("/api/version").await.json(),
-        json!({"version": "0.33.0"})
+        json!({
+            "version": "0.33.0",
+            "sandbox": {"mode": "best-effort", "files": false, "system_calls": false}
+        })
     );
     let status = json!({"cloud": {"disabled": true, "source": "config"}});
     assert_eq!(server.get("/api/status").await.json(), status);

@@ -7,7 +7,8 @@ use chaski::engine::fake::{Fault, Spec as Script};
 use chaski::inference::Error;
 use chaski::inference::encode::{Embed, Input, Overflow as EncodeOverflow, Prompt, TooLong};
 use chaski::inference::generate::{Event, Finish, Generate, Overflow, Piece, Sampling};
-use chaski::worker::{Generation, Settings, Worker};
+use chaski::sandbox::Mode;
+use chaski::worker::{Confinement, Generation, Settings, Worker, try_sandbox};
 
 use crate::support;
 
@@ -325,4 +326,71 @@ async fn collect(mut generation: Generation) -> (String, Event) {
             }
         }
     }
+}
+
+/// What a worker says of its attempts to reach beyond its model.
+async fn trespass(mode: Mode) -> Result<Worker, Error> {
+    support::use_built_executable();
+    let script = Script {
+        fault: Some(Fault::Trespass),
+        ..script("still at work")
+    };
+    let settings = Settings {
+        confinement: Confinement { mode, memory: None },
+        ..settings()
+    };
+    Worker::start(Spec::Fake(script), settings).await
+}
+
+#[tokio::test]
+async fn a_worker_reaches_nothing_but_its_model_and_still_works() {
+    let enforced = try_sandbox(Mode::BestEffort).await.unwrap();
+    if !enforced.is_whole() {
+        eprintln!("skipped: this kernel does not give the whole sandbox: {enforced:?}");
+        // The truth is told: whoever requires more gets nothing.
+        let refusal = trespass(Mode::Required).await.unwrap_err().to_string();
+        assert!(refusal.contains("the sandbox is required"), "{refusal}");
+        return;
+    }
+    let worker = trespass(Mode::Required).await.unwrap();
+    let attempts = &worker.facts().description;
+    let outcomes: Vec<&str> = attempts.split(", ").collect();
+    assert_eq!(outcomes.len(), 10);
+    for outcome in outcomes {
+        assert!(outcome.ends_with(" refused"), "{attempts}");
+    }
+    let (text, _) = collect(worker.generate(job("hello")).await.unwrap().1).await;
+    assert_eq!(text, "still at work");
+}
+
+#[tokio::test]
+async fn without_the_sandbox_the_same_attempts_succeed() {
+    let worker = trespass(Mode::Off).await.unwrap();
+    let attempts = &worker.facts().description;
+    for what in [
+        "read", "list", "create", "connect", "listen", "pair", "execute", "spy", "signal", "limit",
+    ] {
+        assert!(attempts.contains(&format!("{what} allowed")), "{attempts}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_cannot_take_more_memory_than_it_was_given() {
+    support::use_built_executable();
+    let script = Script {
+        context: 1 << 20,
+        fault: Some(Fault::TakeMemory),
+        ..script("too much")
+    };
+    let settings = Settings {
+        confinement: Confinement {
+            mode: Mode::BestEffort,
+            memory: Some(256 << 20),
+        },
+        ..settings()
+    };
+    let error = Worker::start(Spec::Fake(script), settings)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::LoadFailed(_)), "{error}");
 }

@@ -15,6 +15,18 @@ use crate::api::{App, reply};
 struct Version<'a> {
     /// The Ollama release whose API this is: clients compare it with the oldest they can talk to.
     version: &'a str,
+    /// How model files from strangers are held.
+    sandbox: Sandbox,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Sandbox {
+    /// What was asked for: `required`, `best-effort` or `off`.
+    mode: &'static str,
+    /// Whether workers can open the files of their model and system libraries only.
+    files: bool,
+    /// Whether workers have no network and start, trace and signal no process.
+    system_calls: bool,
 }
 
 /// For the document.
@@ -25,6 +37,16 @@ pub fn about() -> About {
 
 /// The version.
 pub async fn version(State(app): State<Arc<App>>) -> Response {
-    let version = &app.config.version;
-    reply::json(StatusCode::OK, &Version { version })
+    let config = &app.config;
+    reply::json(
+        StatusCode::OK,
+        &Version {
+            version: &config.version,
+            sandbox: Sandbox {
+                mode: config.sandbox.name(),
+                files: config.enforced.files,
+                system_calls: config.enforced.system_calls,
+            },
+        },
+    )
 }

@@ -5,6 +5,7 @@
 //! Under a grammar it says what its script says as far as the grammar allows, and the first sentence of the grammar else.
 
 mod sentences;
+mod trespass;
 
 use std::sync::Arc;
 use std::thread;
@@ -55,6 +56,10 @@ pub enum Fault {
     HangStep(u64),
     /// The loop panics at this step.
     PanicStep(u64),
+    /// Loading takes a gibibyte of memory and keeps it.
+    TakeMemory,
+    /// Loading tries what a worker must not be able to do, and describes the model by what came of it.
+    Trespass,
     /// The worker writes bytes that are no frame at this step. This is its outbox's doing: an engine knows no frames.
     GarbageStep(u64),
 }
@@ -73,6 +78,7 @@ pub fn serve(
     match spec.fault {
         Some(Fault::FailLoad) => return Err(Error::LoadFailed("a scripted failure".into())),
         Some(Fault::AbortLoad) => std::process::abort(),
+        Some(Fault::TakeMemory) => drop(std::hint::black_box(vec![1_u8; 1 << 30])),
         _ => {}
     }
     let mut engine = Engine::new(spec);
@@ -82,7 +88,10 @@ pub fn serve(
         context: limits.context,
         slots: limits.slots,
         threads: 1,
-        description: "scripted words".into(),
+        description: match spec.fault {
+            Some(Fault::Trespass) => trespass::report(),
+            _ => "scripted words".into(),
+        },
         memory: Memory::default(),
     });
     generate::run(&mut engine, Policy::default(), inbox, outbox);

@@ -107,6 +107,31 @@ fn folders(candidates: &[PathBuf]) -> String {
     folders.join(", ")
 }
 
+/// Most libraries that one may have brought along.
+const MOST_RELATIVES: usize = 64;
+
+/// The library and those that lie beside it, which it may need. Beside the file that a link leads to, too: a library is mostly
+/// named through links to its current version.
+pub(super) fn family(library: &Path) -> Vec<PathBuf> {
+    let true_place = library.canonicalize().ok();
+    let places = [Some(library), true_place.as_deref()];
+    let folders = places.into_iter().flatten().filter_map(Path::parent);
+    let beside = folders
+        .filter_map(|folder| folder.read_dir().ok())
+        .flat_map(|entries| entries.filter_map(|entry| entry.ok().map(|entry| entry.path())))
+        .filter(|path| is_library(path))
+        .take(MOST_RELATIVES);
+    [library.to_owned()].into_iter().chain(beside).collect()
+}
+
+/// As libraries are named: `libonnxruntime.so`, `libonnxruntime.so.1.32.0`.
+fn is_library(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| {
+        name.starts_with("lib") && (name.ends_with(".so") || name.contains(".so."))
+    })
+}
+
 /// Loads the library, once per process, and checks that its version is one that this program can use.
 ///
 /// # Errors
@@ -135,6 +160,30 @@ pub(super) fn load(library: &Path) -> Result<Environment, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_brings_its_own_kind_along_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let names = ["libort.so.1.2", "libproviders.so", "notes.txt", "secret.so"];
+        for name in names {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let link = elsewhere.path().join("libort.so");
+        std::os::unix::fs::symlink(folder.path().join("libort.so.1.2"), &link).unwrap();
+        let mut family = family(&link);
+        family.sort();
+        family.dedup();
+        let mut expected = vec![
+            link,
+            folder.path().join("libort.so.1.2"),
+            folder.path().join("libproviders.so"),
+        ];
+        expected.sort();
+        assert_eq!(family, expected);
+        let nowhere = Path::new("/nowhere/libort.so");
+        assert_eq!(super::family(nowhere), [nowhere]);
+    }
 
     #[test]
     fn an_explicit_path_is_taken_or_refused_but_never_replaced() {

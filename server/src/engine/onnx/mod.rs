@@ -73,6 +73,15 @@ pub enum Computation {
 }
 
 impl Spec {
+    /// Every file that is read to load the model, libraries included.
+    #[must_use]
+    pub fn read_files(&self) -> Vec<PathBuf> {
+        let beside = self.files.iter().map(|(_, path)| path);
+        let own = [&self.graph].into_iter().chain(&self.stored).chain(beside);
+        let libraries = self.library.iter().flat_map(|path| library::family(path));
+        own.cloned().chain(libraries).collect()
+    }
+
     /// The name in the model's folder of a file that lies beside the graph.
     fn beside_graph(&self, name: &str) -> String {
         match self.graph_name.rsplit_once('/') {

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check manifests-check service-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -87,6 +87,14 @@ observe: build          ## A real Prometheus on real traffic: does every panel, 
 replicas-check: build   ## HAProxy before three replicas: affinity, one killed under load, a rolling restart
 	@command -v haproxy >/dev/null || apt-get install --yes --no-install-recommends haproxy
 	python3 deploy/checks/replicas.py target/release/chaski
+
+manifests-check:        ## Compare the Kubernetes manifests with the API server's schemas (CRDS="..." for those of KEDA and the Gateway API)
+	python3 -m venv .tools/manifests
+	.tools/manifests/bin/pip install --quiet --requirement deploy/checks/requirements.txt
+	.tools/manifests/bin/python deploy/checks/manifests.py $(CRDS)
+
+service-check:          ## What the systemd unit leaves open, by systemd's own scale (10 is everything, 2.0 is the most that passes)
+	systemd-analyze security --no-pager --offline=true --threshold=20 deploy/systemd/chaski.service | tail -1
 
 DASHBOARD_LINTER ?= go run github.com/grafana/dashboard-linter@4d0844b
 

@@ -13,6 +13,7 @@ use tracing::warn;
 use crate::duration::{self, KeepAlive};
 use crate::engine::gguf::CacheType;
 use crate::engine::onnx::Computation;
+use crate::keys;
 use crate::prompt::GoTemplates;
 use crate::sandbox::{Enforced, Mode};
 
@@ -124,7 +125,15 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How workers are locked in (`CHASKI_SANDBOX`: `required`, `best-effort`, `off`).
     pub sandbox: Mode,
-    /// What of that this system gives, as a worker found at start.
+    /// Who may ask (`CHASKI_KEYS`, `CHASKI_API_KEY`); everybody if there is no key.
+    pub keys: keys::Source,
+    /// Whether everybody on the network may ask without a key (`CHASKI_INSECURE`).
+    pub insecure: bool,
+    /// The certificate for TLS and those above it, as PEM (`CHASKI_TLS_CERT`).
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key, as PEM (`CHASKI_TLS_KEY`).
+    pub tls_key: Option<PathBuf>,
+    /// What of the sandbox this system gives, as a worker found at start.
     pub enforced: Enforced,
 }
 
@@ -211,6 +220,15 @@ impl Config {
             hub_token: environment.get("HF_TOKEN").map(str::to_owned),
             drain_timeout: seconds("CHASKI_DRAIN_TIMEOUT", 30),
             sandbox: sandbox_mode(environment),
+            keys: keys::Source {
+                file: environment.get("CHASKI_KEYS").map(PathBuf::from),
+                admin: environment.get("CHASKI_API_KEY").map(keys::Secret::new),
+            },
+            insecure: environment
+                .read("CHASKI_INSECURE", boolean)
+                .unwrap_or(false),
+            tls_certificate: environment.get("CHASKI_TLS_CERT").map(PathBuf::from),
+            tls_key: environment.get("CHASKI_TLS_KEY").map(PathBuf::from),
             enforced: Enforced::default(),
         }
     }

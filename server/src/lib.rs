@@ -13,6 +13,7 @@ pub mod convert;
 pub mod duration;
 pub mod engine;
 pub mod inference;
+pub mod keys;
 pub mod making;
 pub mod metrics;
 pub mod models;

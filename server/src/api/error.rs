@@ -117,6 +117,7 @@ impl Error {
                     Some("context_length_exceeded")
                 }
                 Self::NotFound(_) | Self::Store(StoreError::NotFound(_)) => Some("model_not_found"),
+                Self::Unauthorized(_) => Some("invalid_api_key"),
                 _ => None,
             },
         }

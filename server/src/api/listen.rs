@@ -1,8 +1,8 @@
 //! The accept loop, with the deadlines that `axum::serve` lacks.
 //!
-//! A connection has [`FIRST_HEAD_LIMIT`] to send its first request's head, may then be idle or send further heads for
-//! [`IDLE_LIMIT`], and is cut when the client takes nothing of a reply for [`UNREAD_LIMIT`]. More than
-//! [`MAX_CONNECTIONS`] wait in the kernel's backlog until one closes.
+//! A connection has [`FIRST_HEAD_LIMIT`] to agree on TLS, where that is spoken, and to send its first request's head, may then
+//! be idle or send further heads for [`IDLE_LIMIT`], and is cut when the client takes nothing of a reply for [`UNREAD_LIMIT`].
+//! More than [`MAX_CONNECTIONS`] wait in the kernel's backlog until one closes.
 
 use std::io;
 use std::pin::pin;
@@ -16,10 +16,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 use super::{App, router};
@@ -27,7 +30,7 @@ use super::{App, router};
 /// Connections that are served at a time.
 pub const MAX_CONNECTIONS: usize = 4_096;
 
-/// From accepting a connection to the end of its first request's head.
+/// From accepting a connection to the end of its first request's head, TLS included.
 const FIRST_HEAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// From the end of one reply to the end of the next request's head.
@@ -58,6 +61,7 @@ pub async fn serve(
     let (drain, draining) = watch::channel(false);
     let door = Door {
         router: router(Arc::clone(&app), listener.local_addr()?),
+        app: Arc::clone(&app),
         listener,
         places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         draining,
@@ -93,6 +97,7 @@ pub async fn serve(
 /// Where connections come in.
 struct Door {
     listener: TcpListener,
+    app: Arc<App>,
     router: Router,
     places: Arc<Semaphore>,
     draining: watch::Receiver<bool>,
@@ -110,6 +115,7 @@ impl Door {
                 Ok((stream, _)) => {
                     return Connection {
                         stream,
+                        tls: self.app.edge.tls(),
                         router: self.router.clone(),
                         draining: self.draining.clone(),
                         _place: place,
@@ -129,56 +135,96 @@ impl Door {
 /// A connection and the place it takes up.
 struct Connection {
     stream: TcpStream,
+    tls: Option<TlsAcceptor>,
     router: Router,
     draining: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    async fn serve(mut self) {
+    async fn serve(self) {
         prepare(&self.stream);
-        let first_head = Arc::new(Notify::new());
-        let service = service_fn(|request: Request<Incoming>| {
-            first_head.notify_one();
-            let router = self.router.clone();
-            async move { router.oneshot(request.map(Body::new)).await }
-        });
-        // Who comes while the server drains is answered once; a graceful shutdown would hang up before the request.
-        let mut told = *self.draining.borrow();
-        let connection = http1::Builder::new()
-            .keep_alive(!told)
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE_LIMIT)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(self.stream), service);
-        let mut connection = pin!(connection);
-
-        let head_limit = async {
-            if tokio::time::timeout(FIRST_HEAD_LIMIT, first_head.notified())
-                .await
-                .is_ok()
-            {
-                std::future::pending::<()>().await;
-            }
+        let deadline = Instant::now() + FIRST_HEAD_LIMIT;
+        let Some(tls) = &self.tls else {
+            return answer(self.stream, self.router, self.draining, deadline).await;
         };
-        let mut head_limit = pin!(head_limit);
-        loop {
-            tokio::select! {
-                // What fails here is the client's: a broken head, a closed socket. The requests have their own log.
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                    return;
+        match timeout_at(deadline, agree(tls, self.stream)).await {
+            Ok(Ok(stream)) => answer(stream, self.router, self.draining, deadline).await,
+            Ok(Err(error)) => tracing::debug!(%error, "connection did not come to TLS"),
+            Err(_) => tracing::debug!("connection did not come to TLS in time"),
+        }
+    }
+}
+
+/// Begins TLS. Whoever does not even try is told so, in a way that people and programs understand.
+async fn agree(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// The first byte of every connection that begins with TLS.
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
+        stream.write_all(NOT_TLS).await?;
+        stream.shutdown().await?;
+        // What is not read when a socket closes may cost the client what it was told.
+        let mut rest = stream.take(NOT_TLS_REST_BYTES);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+        return Err(io::Error::other("the client speaks no TLS"));
+    }
+    tls.accept(stream).await
+}
+
+/// Most that is read of who speaks no TLS where only that is spoken.
+const NOT_TLS_REST_BYTES: u64 = 64 * 1024;
+
+/// Go's words for it.
+const NOT_TLS: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n\
+                         Client sent an HTTP request to an HTTPS server.\n";
+
+/// Answers the requests of a connection, the first of which must have its head sent before `deadline`.
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    router: Router,
+    mut draining: watch::Receiver<bool>,
+    deadline: Instant,
+) {
+    let first_head = Arc::new(Notify::new());
+    let service = service_fn(|request: Request<Incoming>| {
+        first_head.notify_one();
+        let router = router.clone();
+        async move { router.oneshot(request.map(Body::new)).await }
+    });
+    // Who comes while the server drains is answered once; a graceful shutdown would hang up before the request.
+    let mut told = *draining.borrow();
+    let connection = http1::Builder::new()
+        .keep_alive(!told)
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_LIMIT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+
+    let head_limit = async {
+        if timeout_at(deadline, first_head.notified()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let mut head_limit = pin!(head_limit);
+    loop {
+        tokio::select! {
+            // What fails here is the client's: a broken head, a closed socket. The requests have their own log.
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
                 }
-                () = &mut head_limit => {
-                    tracing::debug!("connection sent no request in time");
-                    return;
-                }
-                _ = self.draining.wait_for(|draining| *draining), if !told => {
-                    told = true;
-                    connection.as_mut().graceful_shutdown();
-                }
+                return;
+            }
+            () = &mut head_limit => {
+                tracing::debug!("connection sent no request in time");
+                return;
+            }
+            _ = draining.wait_for(|draining| *draining), if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
             }
         }
     }

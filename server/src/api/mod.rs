@@ -5,6 +5,7 @@
 //! an endpoint is one file that turns its JSON into a typed job and renders the job's typed events. What they share is
 //! beside this file. Nothing here knows an engine library, a worker's frames or the layout of the store.
 
+mod access;
 mod answer;
 mod answers;
 mod anthropic;
@@ -14,6 +15,7 @@ mod chat;
 mod continuation;
 mod conversation;
 mod cors;
+mod edge;
 mod encoding;
 mod error;
 mod extension;
@@ -59,6 +61,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 
+pub use self::edge::{Edge, EdgeError};
 pub use self::error::Error;
 pub use self::listen::{MAX_CONNECTIONS, serve};
 use self::prompter::Prompters;
@@ -89,6 +92,8 @@ pub struct App {
     pub registry: Registry,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+    /// Who may ask, and the certificate.
+    pub edge: Edge,
     prompters: Prompters,
     draining: AtomicBool,
 }
@@ -101,6 +106,7 @@ impl App {
         store: Store,
         models: Models,
         metrics: PrometheusHandle,
+        edge: Edge,
     ) -> Self {
         Self {
             registry: Registry::new(registry_options(&config), store.clone()),
@@ -109,6 +115,7 @@ impl App {
             store,
             models,
             metrics,
+            edge,
             prompters: Prompters::default(),
             draining: AtomicBool::new(false),
         }
@@ -157,6 +164,7 @@ pub fn router(app: Arc<App>, address: SocketAddr) -> Router {
             plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
         })
         .layer(from_fn_with_state(Arc::clone(&app), guard::drain))
+        .layer(from_fn_with_state(Arc::clone(&app), access::guard))
         .layer(from_fn(refusal::in_dialect))
         .layer(from_fn_with_state(address, guard::hosts))
         .layer(from_fn_with_state(origins, cors::guard))

@@ -45,6 +45,7 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
         method = %request.method(),
         path = request.uri().path(),
         model = Empty,
+        key = Empty,
     );
     let mut exchange = Exchange {
         method: request.method().to_string(),
@@ -67,6 +68,11 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
 /// Notes the model that the current request is about.
 pub fn about_model(name: &str) {
     Span::current().record("model", name);
+}
+
+/// Notes whose key the current request has shown.
+pub fn about_key(name: &str) {
+    Span::current().record("key", name);
 }
 
 /// Ids count up from a number that differs from start to start.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::error::Error;
 use crate::config::{Environment, Host};
+use crate::keys::Secret;
 use crate::store::Digest;
 use crate::tls;
 
@@ -30,21 +31,29 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    key: Option<Secret>,
 }
 
 impl Client {
-    /// A client of the server that `OLLAMA_HOST` names.
+    /// A client of the server that `OLLAMA_HOST` names, with the key in `CHASKI_API_KEY`, or where Ollama's clients look for it.
     ///
     /// # Errors
     /// When the address asks for TLS and this machine trusts no certificate.
     pub fn from_environment(environment: &Environment) -> Result<Self, Error> {
         let host = Host::parse(environment.get("OLLAMA_HOST").unwrap_or_default());
         let base = host.url();
+        let key = ["CHASKI_API_KEY", "OLLAMA_API_KEY"]
+            .into_iter()
+            .find_map(|name| environment.get(name))
+            .map(Secret::new);
         if host.scheme != "https" {
-            return Ok(Self::new(base));
+            return Ok(Self {
+                key,
+                ..Self::new(base)
+            });
         }
         match builder().build() {
-            Ok(http) => Ok(Self { http, base }),
+            Ok(http) => Ok(Self { http, base, key }),
             Err(error) => {
                 tracing::debug!(?error, "no client with TLS");
                 Err(Error::NoTls(base))
@@ -59,7 +68,11 @@ impl Client {
             .tls_certs_only([])
             .build()
             .expect("a client that trusts no certificate needs nothing that could be missing");
-        Self { http, base }
+        Self {
+            http,
+            base,
+            key: None,
+        }
     }
 
     /// GET of a JSON value.
@@ -69,6 +82,15 @@ impl Client {
     pub async fn get<R: DeserializeOwned>(&self, path: &str) -> Result<R, Error> {
         let response = self.send(self.request(Method::GET, path)).await?;
         self.read(response).await
+    }
+
+    /// GET of a short text.
+    ///
+    /// # Errors
+    /// Those of [`Client::post`].
+    pub async fn get_text(&self, path: &str) -> Result<String, Error> {
+        let response = self.send(self.request(Method::GET, path)).await?;
+        response.text().await.map_err(|error| lost(&error))
     }
 
     /// POST of one JSON value that is answered by another.
@@ -158,7 +180,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.key {
+            Some(key) => request.bearer_auth(key.reveal()),
+            None => request,
+        }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {

@@ -9,6 +9,8 @@ mod create;
 mod doctor;
 mod error;
 mod format;
+mod health;
+mod key;
 mod list;
 mod progress;
 mod ps;
@@ -52,6 +54,8 @@ enum Command {
     /// One loaded model, started by the server
     #[command(hide = true)]
     Worker,
+    /// Make an API key
+    Key(key::Args),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -66,6 +70,8 @@ enum ClientCommand {
     List(list::Args),
     /// List running models
     Ps(ps::Args),
+    /// Tell whether the server takes requests
+    Health,
     /// Show information for a model
     Show(show::Args),
     /// Create a model from a Modelfile
@@ -102,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => offline(|console| doctor::run(&args, config(), console)),
         Command::Verify(args) => offline(|console| verify::run(&args, &config(), console)),
         Command::Worker => worker::child::main(),
+        Command::Key(args) => on_console(|console| key::run(&args, console)),
         Command::Client(command) => ask_server(&command),
     }
 }
@@ -131,11 +138,16 @@ fn ask_server(command: &ClientCommand) -> ExitCode {
         .enable_all()
         .build()
         .expect("the system has room for a few descriptors");
+    on_console(|console| {
+        let client = Client::from_environment(&Environment::of_process())?;
+        runtime.block_on(command.run(&client, console))
+    })
+}
+
+fn on_console(command: impl FnOnce(&mut Console<'_>) -> Result<(), Error>) -> ExitCode {
     Console::of_process(|console| {
-        let asked = Client::from_environment(&Environment::of_process())
-            .and_then(|client| runtime.block_on(command.run(&client, console)))
-            .and_then(|()| Ok(console.out.flush()?));
-        match asked {
+        let done = command(console).and_then(|()| Ok(console.out.flush()?));
+        match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 if !error.is_closed_pipe() {
@@ -153,6 +165,7 @@ impl ClientCommand {
             Self::Run(args) => run::run(args, client, console).await,
             Self::List(args) => list::run(args, client, console).await,
             Self::Ps(args) => ps::run(args, client, console).await,
+            Self::Health => health::run(client, console).await,
             Self::Show(args) => show::run(args, client, console).await,
             Self::Create(args) => create::run(args, client, console).await,
             Self::Stop(args) => stop::run(args, client).await,

@@ -1,6 +1,8 @@
 //! `chaski serve`: from configuration to a listening server, and from a signal to its end.
 
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,11 +10,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::api::{self, App, Edge};
 use crate::config::{Config, Host};
 use crate::models::Models;
 use crate::sandbox::Mode;
 use crate::store::{PRUNE_AGE, Store};
-use crate::{api, builtin, metrics, worker};
+use crate::{builtin, metrics, worker};
 
 /// Options of `serve`; each has an environment variable with the same meaning.
 #[derive(clap::Args, Debug)]
@@ -22,13 +25,26 @@ pub struct Args {
     host: Option<String>,
     /// Folder of the models [default: ~/.ollama/models] [env: OLLAMA_MODELS]
     #[arg(long)]
-    models: Option<std::path::PathBuf>,
+    models: Option<PathBuf>,
     /// The ONNX Runtime library [default: looked for in the usual places] [env: ORT_DYLIB_PATH]
     #[arg(long)]
-    ort_lib: Option<std::path::PathBuf>,
+    ort_lib: Option<PathBuf>,
     /// How workers are locked in: required, best-effort or off [default: best-effort] [env: CHASKI_SANDBOX]
     #[arg(long, value_name = "MODE", value_parser = sandbox_mode)]
     sandbox: Option<Mode>,
+    /// File of the API keys that callers have to show; `chaski key` writes it [env: CHASKI_KEYS]. CHASKI_API_KEY is one more
+    /// key, which allows everything. Without any, everybody who reaches the address may do everything
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Listen beyond this machine without keys [env: CHASKI_INSECURE]
+    #[arg(long)]
+    insecure: bool,
+    /// Certificate for TLS, and those above it, as PEM; read again on SIGHUP [env: CHASKI_TLS_CERT]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, as PEM [env: CHASKI_TLS_KEY]
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 }
 
 fn sandbox_mode(typed: &str) -> Result<Mode, &'static str> {
@@ -49,6 +65,14 @@ pub fn run(args: &Args, mut config: Config) -> ExitCode {
     if let Some(mode) = args.sandbox {
         config.sandbox = mode;
     }
+    if args.keys.is_some() {
+        config.keys.file.clone_from(&args.keys);
+    }
+    config.insecure |= args.insecure;
+    if args.tls_cert.is_some() {
+        config.tls_certificate.clone_from(&args.tls_cert);
+        config.tls_key.clone_from(&args.tls_key);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -66,7 +90,8 @@ pub fn run(args: &Args, mut config: Config) -> ExitCode {
 }
 
 async fn serve(mut config: Config) -> io::Result<()> {
-    let listener = bind(&config.host).await?;
+    let edge = Edge::of(&config).map_err(io::Error::other)?;
+    let listener = bind(&config).await?;
     let metrics = metrics::install().map_err(io::Error::other)?;
     config.enforced = worker::try_sandbox(config.sandbox)
         .await
@@ -79,7 +104,9 @@ async fn serve(mut config: Config) -> io::Result<()> {
         warn!("{missing}");
     }
     let models = Models::new(Arc::clone(&config), store.clone());
-    let app = Arc::new(api::App::new(Arc::clone(&config), store, models, metrics));
+    let app = App::new(Arc::clone(&config), store, models, metrics, edge);
+    let app = Arc::new(app);
+    reload_on_hangup(&app);
     info!(address = %listener.local_addr()?, models = %config.models.display(), "listening");
     api::serve(listener, app, stop_signal()).await
 }
@@ -99,7 +126,27 @@ fn tell_sandbox(config: &Config) {
     }
 }
 
-async fn bind(host: &Host) -> io::Result<TcpListener> {
+/// Reads keys and certificate anew at every SIGHUP. Where there are none the signal ends the process, as it does any other.
+fn reload_on_hangup(app: &Arc<App>) {
+    if !app.edge.can_reload() {
+        return;
+    }
+    let mut hangup = signal(SignalKind::hangup()).expect("signals can be listened to");
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match app.edge.reload() {
+                Ok(()) => info!("keys and certificate are read anew"),
+                Err(error) => {
+                    error!(%error, "not everything could be read anew; the rest is as it was")
+                }
+            }
+        }
+    });
+}
+
+async fn bind(config: &Config) -> io::Result<TcpListener> {
+    let host = &config.host;
     let explain = |error: io::Error| {
         let remedy = match error.kind() {
             io::ErrorKind::AddrInUse => {
@@ -117,9 +164,33 @@ async fn bind(host: &Host) -> io::Result<TcpListener> {
         )
     };
     let addresses = host.addresses().await.map_err(explain)?;
+    keep_strangers_out(config, &addresses)?;
     TcpListener::bind(addresses.as_slice())
         .await
         .map_err(explain)
+}
+
+/// Refuses to let a whole network in by accident.
+fn keep_strangers_out(config: &Config, addresses: &[SocketAddr]) -> io::Result<()> {
+    let is_reached = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    let Some(address) = addresses.iter().find(|address| is_reached(address)) else {
+        return Ok(());
+    };
+    if config.keys.is_some() {
+        if config.tls_certificate.is_none() {
+            warn!(%address, "keys cross the network as they are; --tls-cert and --tls-key hide them");
+        }
+        return Ok(());
+    }
+    if config.insecure {
+        warn!(%address, "everybody who reaches this address may use and change the models");
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "listening on {address} would let everybody on the network use and change the models. Make keys with `chaski key` and \
+         name their file (--keys, CHASKI_KEYS), or set CHASKI_API_KEY. If something in front of the server knows who may ask, or \
+         nobody is to be kept out, say --insecure (CHASKI_INSECURE=1)"
+    )))
 }
 
 /// Opens the store, puts the built-in models in, and removes what interrupted operations left.
@@ -159,4 +230,45 @@ async fn stop_signal() {
         warn!("second signal; stopping now");
         std::process::exit(130);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn a_network_is_let_in_only_with_a_key_or_on_purpose() {
+        let check = |address: &str, variable: Option<(&str, &str)>, is_fine: bool| {
+            let environment = variable.map(|variable| Environment::of([variable]));
+            let config = Config::from_environment(&environment.unwrap_or_default());
+            let addresses = ["127.0.0.1:1".parse().unwrap(), address.parse().unwrap()];
+            let kept_out = keep_strangers_out(&config, &addresses);
+            assert_eq!(kept_out.is_ok(), is_fine, "{address} {variable:?}");
+            if let Err(error) = kept_out {
+                assert!(error.to_string().contains(address), "{error}");
+            }
+        };
+        for own in [
+            "127.0.0.1:11434",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            check(own, None, true);
+        }
+        for reached in [
+            "0.0.0.0:11434",
+            "[::]:11434",
+            "192.168.0.7:1",
+            "[fe80::1]:1",
+        ] {
+            check(reached, None, false);
+            check(reached, Some(("CHASKI_INSECURE", "no")), false);
+            check(reached, Some(("CHASKI_INSECURE", "0")), false);
+            check(reached, Some(("CHASKI_INSECURE", "1")), true);
+            check(reached, Some(("CHASKI_API_KEY", "whatever it is")), true);
+            check(reached, Some(("CHASKI_KEYS", "/a/file")), true);
+        }
+    }
 }

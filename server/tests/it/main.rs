@@ -6,6 +6,7 @@
     reason = "in a test, what is not there is the failure"
 )]
 
+mod access;
 mod agreement;
 mod answers;
 mod anthropic;
@@ -43,6 +44,7 @@ mod tagging;
 mod tei;
 mod templates;
 mod tidy;
+mod tls;
 mod tokens;
 mod vectors;
 mod weights;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use chaski::api::{self, App};
+use chaski::api::{self, App, Edge};
 use chaski::builtin;
 use chaski::config::{Config, Environment};
 use chaski::metrics;
@@ -60,11 +60,12 @@ impl Server {
         support::use_built_executable();
         let mut config = Config::from_environment(&Environment::of(variables));
         models.path().clone_into(&mut config.models);
+        let edge = Edge::of(&config).unwrap();
         let config = Arc::new(config);
         let store = Store::open_with(models.path(), config.go_templates).unwrap();
         store.seed(builtin::MODELS).unwrap();
         let loaded = Models::new(Arc::clone(&config), store.clone());
-        let app = Arc::new(App::new(config, store, loaded, recorder()));
+        let app = Arc::new(App::new(config, store, loaded, recorder(), edge));
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -81,6 +81,8 @@ struct ErrorRecord {
 pub fn error(status: StatusCode, refusal: &Refusal) -> ErrorBody {
     let kind = match status {
         StatusCode::BAD_REQUEST => "invalid_request_error",
+        StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
         StatusCode::NOT_FOUND => "not_found_error",
         _ => "api_error",
     };

@@ -1,7 +1,7 @@
 // What the server does now: figures from /metrics, models from /api/ps.
 
 import { byId, complain, drawing, duration, element, figure, size } from "./dom.js";
-import { get } from "./server.js";
+import { get, text } from "./server.js";
 import { buckets, growth, parse, quantile, sum } from "./prometheus.js";
 
 const EVERY_MS = 2000;
@@ -37,7 +37,7 @@ function tick() {
 
 async function refresh() {
   try {
-    const [page, processes] = await Promise.all([fetch("metrics").then((reply) => reply.text()), get("api/ps")]);
+    const [page, processes] = await Promise.all([text("metrics"), get("api/ps")]);
     readings.push({ at: performance.now(), families: parse(page) });
     if (readings.length > KEPT) readings.shift();
     tiles(processes);

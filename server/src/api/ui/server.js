@@ -1,8 +1,18 @@
 // What the page asks of its server. Addresses are relative, so that it works behind a proxy that serves it under another path.
 
+/** Where the key is kept until the tab is closed. */
+const KEY = "chaski-api-key";
+let isDeclined = false;
+
 /** The JSON of a route, or an error with the server's words. */
 export async function get(path) {
-  return read(await fetch(path));
+  return read(await ask(path));
+}
+
+/** The text of a route. */
+export async function text(path) {
+  const reply = await ask(path);
+  return reply.ok ? reply.text() : read(reply);
 }
 
 /** The JSON of a route that is asked with a body. */
@@ -31,7 +41,25 @@ export async function stream(path, body, signal, take) {
 }
 
 function send(path, body, signal) {
-  return fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+  return ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+}
+
+/** fetch, with the key that the server may ask for. The person is asked once; others who are refused meanwhile use the same answer. */
+async function ask(path, options = {}) {
+  const key = sessionStorage.getItem(KEY);
+  const reply = await fetch(path, withKey(options, key));
+  if (reply.status !== 401) return reply;
+  if (sessionStorage.getItem(KEY) === key) {
+    const typed = isDeclined ? null : window.prompt("This server asks for an API key:");
+    isDeclined = !typed?.trim();
+    if (isDeclined) return reply;
+    sessionStorage.setItem(KEY, typed.trim());
+  }
+  return fetch(path, withKey(options, sessionStorage.getItem(KEY)));
+}
+
+function withKey(options, key) {
+  return key ? { ...options, headers: { ...options.headers, Authorization: `Bearer ${key}` } } : options;
 }
 
 async function read(reply) {

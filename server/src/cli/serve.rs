@@ -15,7 +15,7 @@ use crate::config::{Config, Host};
 use crate::models::Models;
 use crate::sandbox::Mode;
 use crate::store::{PRUNE_AGE, Store};
-use crate::{builtin, metrics, worker};
+use crate::{builtin, metrics, telemetry, worker};
 
 /// Options of `serve`; each has an environment variable with the same meaning.
 #[derive(clap::Args, Debug)]
@@ -73,6 +73,7 @@ pub fn run(args: &Args, mut config: Config) -> ExitCode {
         config.tls_certificate.clone_from(&args.tls_cert);
         config.tls_key.clone_from(&args.tls_key);
     }
+    telemetry::queue();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -80,13 +81,15 @@ pub fn run(args: &Args, mut config: Config) -> ExitCode {
     let result = runtime.block_on(serve(config));
     // Workers end with this process; what blocks has nothing left to say.
     runtime.shutdown_background();
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!(%error, "server ended");
             ExitCode::FAILURE
         }
-    }
+    };
+    telemetry::flush();
+    code
 }
 
 async fn serve(mut config: Config) -> io::Result<()> {
@@ -228,6 +231,7 @@ async fn stop_signal() {
             _ = terminate.recv() => {}
         }
         warn!("second signal; stopping now");
+        telemetry::flush();
         std::process::exit(130);
     });
 }

@@ -89,9 +89,16 @@ fn rules(rights: &Rights) -> Result<landlock::RestrictionStatus, landlock::Rules
         .handle_access(AccessNet::from_all(BEST))?
         .scope(Scope::from_all(BEST))?
         .create()?;
+    // Where a release for all processors has the libraries from which it chooses.
+    let own_libraries = env::current_exe()
+        .ok()
+        .filter(|_| cfg!(feature = "portable"))
+        .map(|executable| executable.with_file_name("lib"));
     let folders = SYSTEM_FOLDERS
         .iter()
-        .map(|path| (PathBuf::from(path), read_folder));
+        .map(PathBuf::from)
+        .chain(own_libraries)
+        .map(|path| (path, read_folder));
     let files = rights
         .read
         .iter()

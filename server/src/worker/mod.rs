@@ -12,6 +12,7 @@ mod ffi;
 pub mod frame;
 mod generation;
 pub mod make;
+mod output;
 mod spawn;
 mod supervise;
 

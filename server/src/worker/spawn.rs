@@ -14,6 +14,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::oneshot;
 
+use super::output;
+
 /// A process that has just been started, and the server's end of its socket.
 #[derive(Debug)]
 pub struct Spawned {
@@ -83,9 +85,13 @@ pub async fn spawn(pages: Pages) -> io::Result<Spawned> {
             reply: sender,
         })
         .map_err(|_| io::Error::other("too many workers are being started"))?;
-    started
+    let mut spawned = started
         .await
-        .map_err(|_| io::Error::other("the spawning thread is gone"))?
+        .map_err(|_| io::Error::other("the spawning thread is gone"))??;
+    if let Some(said) = spawned.child.stderr.take() {
+        output::pass_on(said)?;
+    }
+    Ok(spawned)
 }
 
 fn spawn_here(pages: Pages) -> io::Result<Spawned> {
@@ -108,7 +114,7 @@ fn spawn_here(pages: Pages) -> io::Result<Spawned> {
         .current_dir("/")
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::piped())
         .spawn()?;
     Ok(Spawned {
         child,

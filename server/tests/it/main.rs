@@ -24,6 +24,7 @@ mod http;
 mod images;
 mod layers;
 mod llama_server;
+mod logs;
 mod offered;
 mod openai;
 mod openapi;

@@ -59,6 +59,45 @@ async fn a_killed_worker_costs_its_streams_one_error_each_and_the_next_request_i
     );
 }
 
+#[tokio::test]
+async fn a_file_that_shrinks_under_its_model_costs_that_model_only() {
+    let server = Server::start().await;
+    let ask = async |model: &str| {
+        let body = json!({
+            "model": model, "prompt": "What is the capital of France?", "stream": false, "think": false,
+            "options": { "temperature": 0, "num_predict": 8, "use_mmap": true },
+        });
+        server.post("/api/generate", body).await
+    };
+    assert_eq!(ask("tiny").await.status, 200);
+    let name: Name = "tiny".parse().unwrap();
+    let worker = server.app.models.process_of(&name).unwrap();
+    let weights = mapped_gguf(worker);
+    let file = std::fs::File::options().write(true).open(weights).unwrap();
+    file.set_len(4096).unwrap();
+    let reply = ask("tiny").await;
+    assert_eq!(reply.status, 500, "{reply:?}");
+    // What is left of it is no model, and is called so.
+    let reply = ask("tiny").await;
+    assert!(
+        reply.status.is_server_error() || reply.status.is_client_error(),
+        "{reply:?}"
+    );
+    let body = json!({"model": "tiny-classify", "input": "Good!"});
+    assert_eq!(server.post("/classify", body).await.status, 200);
+}
+
+/// The file that a worker has mapped for its weights.
+fn mapped_gguf(worker: u32) -> std::path::PathBuf {
+    let process = procfs::process::Process::new(worker.try_into().unwrap()).unwrap();
+    let maps = process.maps().unwrap();
+    let blobs = maps.into_iter().filter_map(|map| match map.pathname {
+        procfs::process::MMapPath::Path(path) if path.parent()?.ends_with("blobs") => Some(path),
+        _ => None,
+    });
+    blobs.last().expect("weights are mapped")
+}
+
 /// The process of a loaded model.
 fn worker_of(server: &Server, model: &str) -> u32 {
     let name: Name = model.parse().unwrap();

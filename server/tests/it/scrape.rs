@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reqwest::Method;
 use serde_json::json;
 
-use crate::server::Server;
+use crate::server::{Reply, Server};
 
 #[tokio::test]
 async fn a_scrape_tells_what_the_traffic_was() {
@@ -128,4 +129,21 @@ impl Scrape {
         };
         self.samples.get(&sample).copied().unwrap_or(0.0)
     }
+}
+
+#[tokio::test]
+async fn callers_cannot_make_up_series() {
+    let server = Server::start().await;
+    for word in ["SHOUT", "WHISPER"] {
+        let method = Method::from_bytes(word.as_bytes()).unwrap();
+        let reply = Reply::of(server.request(method, &format!("/nothing/{word}"))).await;
+        assert_eq!(reply.status, 404);
+    }
+    let page = server.get("/metrics").await.text;
+    assert!(
+        !page.contains("SHOUT") && !page.contains("WHISPER"),
+        "{page}"
+    );
+    let counted = "method=\"_OTHER\",route=\"none\",status=\"404\"";
+    assert!(page.contains(counted), "{page}");
 }

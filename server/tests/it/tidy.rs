@@ -125,6 +125,20 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "sandbox",
+        &[
+            "crate::api",
+            "crate::config",
+            "crate::engine",
+            "crate::inference",
+            "crate::models",
+            "crate::store",
+            "crate::worker",
+            "tokio",
+        ],
+    ),
+    ("keys.rs", &["crate::", "axum", "reqwest", "tokio"]),
+    (
         "metrics.rs",
         &[
             "crate::api",

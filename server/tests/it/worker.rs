@@ -394,3 +394,15 @@ async fn a_worker_cannot_take_more_memory_than_it_was_given() {
         .unwrap_err();
     assert!(matches!(error, Error::LoadFailed(_)), "{error}");
 }
+
+#[tokio::test]
+async fn a_worker_that_floods_its_output_holds_nobody_up() {
+    support::use_built_executable();
+    let script = Script {
+        fault: Some(Fault::Flood),
+        ..script("said at last")
+    };
+    let worker = Worker::start(Spec::Fake(script), settings()).await.unwrap();
+    let (text, _) = collect(worker.generate(job("hello")).await.unwrap().1).await;
+    assert_eq!(text, "said at last");
+}

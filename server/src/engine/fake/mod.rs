@@ -7,6 +7,7 @@
 mod sentences;
 mod trespass;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub enum Fault {
     HangStep(u64),
     /// The loop panics at this step.
     PanicStep(u64),
+    /// Loading writes more than a hundred megabytes on standard error, in lines and without any.
+    Flood,
     /// Loading takes a gibibyte of memory and keeps it.
     TakeMemory,
     /// Loading tries what a worker must not be able to do, and describes the model by what came of it.
@@ -78,6 +81,7 @@ pub fn serve(
     match spec.fault {
         Some(Fault::FailLoad) => return Err(Error::LoadFailed("a scripted failure".into())),
         Some(Fault::AbortLoad) => std::process::abort(),
+        Some(Fault::Flood) => flood(),
         Some(Fault::TakeMemory) => drop(std::hint::black_box(vec![1_u8; 1 << 30])),
         _ => {}
     }
@@ -96,6 +100,18 @@ pub fn serve(
     });
     generate::run(&mut engine, Policy::default(), inbox, outbox);
     Ok(())
+}
+
+fn flood() {
+    let lines = [
+        b"a worker that never ends to talk \xff\n".repeat(2_000),
+        vec![b'x'; 64 << 10],
+    ];
+    let mut log = std::io::stderr().lock();
+    for piece in lines.iter().cycle().take(2_000) {
+        // Whoever does not take it is what the test is about.
+        let _ = log.write_all(piece);
+    }
 }
 
 /// Most tokens in one step: small, so that prompts of a test's size are computed in parts.

@@ -207,11 +207,10 @@ fn observe(network: &Network, texts: &[Tokenized], kernels: Kernels) -> Peaks {
         });
         let (now, later) = rest.split_at(fitting.count().max(1));
         rest = later;
-        network.forward(
+        network.lead(
             kernels,
             &Pack::of(now),
             &team,
-            0,
             &mut memory,
             &mut |layer, site, row| {
                 let peaks = peaks

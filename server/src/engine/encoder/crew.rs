@@ -1,20 +1,26 @@
 //! The threads of an encoder.
 //!
-//! A short batch is one pack that all threads share. A longer one is cut into packs, and each thread takes one after another for
-//! itself, without waiting for the others: that is faster as soon as there is work for all.
+//! A short batch is one pack that all threads share: the caller's leads, and the others help as soon as they are awake. A longer one is cut into packs, and
+//! each thread takes one after another for itself, without waiting for the others: that is faster as soon as there is work for all.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::network::{Memory, Network, Pack, Team};
+use super::network::{Memory, Network, Pack, Team, Tools};
 use super::simd::Kernels;
 use crate::inference::encode::Tokenized;
 
 /// Tokens of a pack that a thread computes for itself: so many that every weight is used often while it is near, and so few that the
 /// activations stay near as well.
 const PACK_TOKENS: usize = 128;
+
+/// Pieces for each thread that a step of a shared pack is cut into. More than one, so that a thread that is late or slow finds less to do.
+const PIECES: usize = 2;
+
+/// Tokens from which on a pack is shared. A smaller one is done before another thread is awake.
+const SHARED_TOKENS: usize = 6;
 
 /// The threads; the one that asks is the first of them.
 #[derive(Debug)]
@@ -32,12 +38,14 @@ pub(super) struct Crew {
 struct Hand {
     orders: Sender<Order>,
     done: Receiver<()>,
+    /// Whether it was called to help and has not seen that yet.
+    called: Arc<AtomicBool>,
 }
 
 /// What a thread is asked to do.
 enum Order {
-    /// Its share of a pack.
-    Share(Arc<Pack>),
+    /// Help with what the leader computes, if that still goes on. Not answered.
+    Help,
     /// Packs, as long as there are any.
     Packs(Arc<Work>),
 }
@@ -52,9 +60,11 @@ struct Work {
 impl Crew {
     /// Starts the threads.
     pub fn new(network: &Arc<Network>, kernels: Kernels, threads: usize) -> Self {
-        let team = Arc::new(Team::new(threads.clamp(1, network.shape.heads)));
-        let hands = (1..team.members())
-            .map(|member| Hand::start(Arc::clone(network), kernels, Arc::clone(&team), member))
+        let heads = network.shape.heads;
+        let threads = threads.clamp(1, heads);
+        let team = Arc::new(Team::new((PIECES * threads).min(heads)));
+        let hands = (1..threads)
+            .map(|number| Hand::start(Arc::clone(network), kernels, Arc::clone(&team), number))
             .collect();
         Self {
             network: Arc::clone(network),
@@ -69,29 +79,26 @@ impl Crew {
     /// The vectors of every text's tokens.
     pub fn encode(&mut self, texts: &[&Tokenized]) -> Vec<Vec<f32>> {
         let tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
-        if self.hands.is_empty() || (texts.len() > 1 && tokens > PACK_TOKENS) {
+        if texts.len() > 1 && tokens > PACK_TOKENS {
             return self.in_packs(texts, tokens);
         }
-        let pack = Arc::new(Pack::of(texts.iter().copied()));
-        for hand in &self.hands {
-            hand.order(Order::Share(Arc::clone(&pack)));
+        let pack = Pack::of(texts.iter().copied());
+        let is_shared = !self.hands.is_empty() && tokens >= SHARED_TOKENS;
+        let team = if is_shared { &*self.team } else { &self.alone };
+        team.board().begin();
+        if is_shared {
+            self.hands.iter().for_each(Hand::call);
         }
         let memory = &mut self.memory;
-        let vectors = self.network.forward(
-            self.kernels,
-            &pack,
-            &self.team,
-            0,
-            memory,
-            &mut |_, _, _| {},
-        );
-        let vectors = split(&self.network, &pack, vectors);
-        self.await_hands();
-        vectors
+        let vectors = self
+            .network
+            .lead(self.kernels, &pack, team, memory, &mut |_, _, _| {});
+        team.board().end();
+        split(&self.network, &pack, vectors)
     }
 
     fn in_packs(&mut self, texts: &[&Tokenized], tokens: usize) -> Vec<Vec<f32>> {
-        let packs = cut(texts, tokens, self.team.members());
+        let packs = cut(texts, tokens, 1 + self.hands.len());
         let work = Arc::new(Work {
             results: packs.iter().map(|_| Mutex::default()).collect(),
             packs,
@@ -137,28 +144,28 @@ pub(super) fn cut(texts: &[&Tokenized], tokens: usize, threads: usize) -> Vec<Pa
 const UNHARMED: &str = "a thread of the crew panics only together with the process";
 
 impl Hand {
-    fn start(network: Arc<Network>, kernels: Kernels, team: Arc<Team>, member: usize) -> Self {
+    fn start(network: Arc<Network>, kernels: Kernels, team: Arc<Team>, number: usize) -> Self {
         let (orders, ordered) = channel();
         let (tell, done) = channel();
+        let called = Arc::new(AtomicBool::new(false));
+        let is_called = Arc::clone(&called);
         let work = move || {
             let alone = Team::new(1);
             let mut memory = Memory::default();
+            let mut tools = Tools::default();
             while let Ok(order) = ordered.recv() {
                 match order {
-                    Order::Share(pack) => {
-                        network.forward(
-                            kernels,
-                            &pack,
-                            &team,
-                            member,
-                            &mut memory,
-                            &mut |_, _, _| {},
-                        );
+                    Order::Help => {
+                        // Before looking whether there is anything to help with, so that no call is missed.
+                        is_called.store(false, Ordering::SeqCst);
+                        network.help(kernels, &team, &mut tools);
                     }
-                    Order::Packs(work) => work.take(&network, kernels, &alone, &mut memory),
-                }
-                if tell.send(()).is_err() {
-                    break;
+                    Order::Packs(work) => {
+                        work.take(&network, kernels, &alone, &mut memory);
+                        if tell.send(()).is_err() {
+                            break;
+                        }
+                    }
                 }
             }
         };
@@ -169,10 +176,21 @@ impl Hand {
             }
         };
         thread::Builder::new()
-            .name(format!("encoder-{member}"))
+            .name(format!("encoder-{number}"))
             .spawn(guarded)
             .expect("a thread can be started while a model is loaded");
-        Self { orders, done }
+        Self {
+            orders,
+            done,
+            called,
+        }
+    }
+
+    /// Calls it to help. It may be asleep: whoever calls does not wait for it, and one call at a time is enough.
+    fn call(&self) {
+        if !self.called.swap(true, Ordering::SeqCst) {
+            self.order(Order::Help);
+        }
     }
 
     fn order(&self, order: Order) {
@@ -187,7 +205,7 @@ impl Work {
             let Some(pack) = self.packs.get(index) else {
                 return;
             };
-            let vectors = network.forward(kernels, pack, alone, 0, memory, &mut |_, _, _| {});
+            let vectors = network.lead(kernels, pack, alone, memory, &mut |_, _, _| {});
             *self.results[index].lock().expect(UNHARMED) = split(network, pack, vectors);
         }
     }

@@ -5,9 +5,9 @@
 //! `simd` the arithmetic; `stored` keeps the result in a file. Whether the result is right is for others to judge: `onnx` compares it with the graph's own results before
 //! it is used. Texts are packed, not padded, and a text's vector is the same, to the bit, in any company.
 
-mod barrier;
 #[doc(hidden)]
 pub mod bench;
+mod board;
 mod build;
 mod classifier;
 mod crew;

@@ -1,15 +1,15 @@
 //! An encoder of the BERT family: embeddings, then layers of attention and feed-forward with normalisation after each.
 //!
-//! Texts are packed one after another without padding. Threads share a pack by columns: each computes its own heads and its
-//! own outputs of every linear layer, for all tokens, so that every weight is read by one thread only; what needs whole
-//! rows (normalising, turning into bytes) each does for itself. Four times a layer they wait for each other.
+//! Texts are packed one after another without padding. Threads share a pack by columns: a layer has four steps, each cut into pieces of some heads or some
+//! outputs of a linear layer, for all tokens, so that every weight is read by one thread only. What needs whole rows (normalising, turning into
+//! bytes) one thread does between the steps, the leader.
 
 use std::ops::Range;
-use std::sync::RwLock;
+use std::sync::{RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 
-use super::barrier::Barrier;
+use super::board::Board;
 use super::simd::{Activation, Head, Kernels, Matrix, PANEL, Product, Rows, Scratch};
 use crate::engine::mapping::SignedBytes;
 use crate::inference::encode::Tokenized;
@@ -52,10 +52,6 @@ impl Shape {
 
     pub fn padded_width(&self) -> usize {
         self.width.next_multiple_of(PANEL)
-    }
-
-    pub fn padded_inner(&self) -> usize {
-        self.inner.next_multiple_of(PANEL)
     }
 }
 
@@ -110,58 +106,60 @@ pub struct Pack {
     pub texts: Vec<Range<usize>>,
 }
 
-/// What threads hand to each other, one per thread.
-#[derive(Debug, Default)]
-struct Share {
-    context: RwLock<Vec<f32>>,
-    attended: RwLock<Vec<f32>>,
-    expanded: RwLock<Vec<f32>>,
-    reduced: RwLock<Vec<f32>>,
-}
-
-/// Working memory of a thread.
+/// Working memory of the leader.
 #[derive(Debug, Default)]
 pub struct Memory {
     tokens: Vec<f32>,
     row: Vec<f32>,
+    tools: Tools,
+}
+
+/// Working memory for pieces.
+#[derive(Debug, Default)]
+pub struct Tools {
     heads: Vec<f32>,
-    rows: Rows,
     scratch: Scratch,
 }
 
 /// The threads that share a pack, and what they hand to each other.
 #[derive(Debug)]
 pub struct Team {
-    barrier: Barrier,
-    shares: Vec<Share>,
+    board: Board,
+    /// What the leader hands to all: the inputs of the step's linear layer, ...
+    rows: RwLock<Rows>,
+    /// ... and where the texts are in them.
+    texts: RwLock<Vec<Range<usize>>>,
+    /// What each piece of the step results in: its columns, for all tokens.
+    results: Vec<RwLock<Vec<f32>>>,
 }
 
 impl Team {
-    pub fn new(members: usize) -> Self {
+    /// A team that cuts each step into so many pieces.
+    pub fn new(pieces: usize) -> Self {
         Self {
-            barrier: Barrier::new(members),
-            shares: (0..members).map(|_| Share::default()).collect(),
+            board: Board::new(pieces),
+            rows: RwLock::default(),
+            texts: RwLock::default(),
+            results: (0..pieces).map(|_| RwLock::default()).collect(),
         }
     }
 
-    pub fn members(&self) -> usize {
-        self.shares.len()
+    /// Lets the leader's helpers come, and go.
+    pub fn board(&self) -> &Board {
+        &self.board
     }
 
-    fn read(
-        &self,
-        part: fn(&Share) -> &RwLock<Vec<f32>>,
-    ) -> Vec<std::sync::RwLockReadGuard<'_, Vec<f32>>> {
-        self.shares
-            .iter()
-            .map(|share| {
-                part(share)
-                    .read()
-                    .expect("no member panics with a lock held")
-            })
+    fn results(&self) -> Vec<RwLockReadGuard<'_, Vec<f32>>> {
+        let results = self.results.iter();
+        results
+            .map(|result| result.read().expect(UNHARMED))
             .collect()
     }
 }
+
+/// Why locks between threads hold. None is ever waited for: pieces read what the leader wrote before it opened their step, and the leader goes
+/// on when all pieces are done.
+const UNHARMED: &str = "no thread panics with a lock held and lets the others live";
 
 /// The part of `count` things that member `member` of `members` has.
 fn part(count: usize, member: usize, members: usize) -> Range<usize> {
@@ -169,124 +167,105 @@ fn part(count: usize, member: usize, members: usize) -> Range<usize> {
 }
 
 impl Network {
-    /// Computes a member's share; every member must be called with the same pack. Afterwards all have the vectors of all tokens
-    /// in their memory: `[tokens, padded width]`.
-    pub fn forward<'a>(
+    /// Computes a pack as the leader of a team. Returns the vectors of all tokens: `[tokens, padded width]`.
+    pub fn lead<'a>(
         &self,
         kernels: Kernels,
         pack: &Pack,
         team: &Team,
-        member: usize,
         memory: &'a mut Memory,
         watch: &mut dyn FnMut(usize, Site, &[f32]),
     ) -> &'a [f32] {
-        let members = team.members();
-        let shape = self.shape;
-        let width = shape.padded_width();
-        let count = pack.ids.len();
+        team.texts.write().expect(UNHARMED).clone_from(&pack.texts);
         self.embed(kernels, pack, memory);
-        let heads = part(shape.heads, member, members);
+        let width = self.shape.padded_width();
         for (number, layer) in self.layers.iter().enumerate() {
-            // Queries, keys and values of this member's heads.
-            memory.rows.resize(count, width);
-            for (index, row) in memory.tokens.chunks_exact(width).enumerate() {
-                watch(number, Site::Attention, row);
-                kernels.quantize(row, &layer.attention.stretch, &mut memory.rows, index);
-            }
-            let head_columns = shape.head_columns();
-            let stride = heads.len() * head_columns;
-            memory.heads.resize(count * stride, 0.0);
-            kernels.multiply(
-                &memory.rows,
-                &layer.attention.weights,
-                &mut Product {
-                    panels: heads.start * head_columns / PANEL..heads.end * head_columns / PANEL,
-                    activation: Activation::None,
-                    out: &mut memory.heads,
-                    stride,
-                },
-            );
-            self.attend(kernels, pack, heads.clone(), memory, &team.shares[member]);
-            team.barrier.wait();
-
-            // The attention's outputs.
-            let contexts = team.read(|share| &share.context);
-            memory.row.clear();
-            memory.row.resize(width, 0.0);
-            for index in 0..count {
-                let mut at = 0;
-                for (other, context) in contexts.iter().enumerate() {
-                    let columns = part(shape.heads, other, members).len() * shape.head_size();
-                    memory.row[at..at + columns]
-                        .copy_from_slice(&context[index * columns..(index + 1) * columns]);
-                    at += columns;
+            for (site, norm) in [
+                (Site::Attention, None),
+                (Site::Output, Some(&layer.attention_norm)),
+                (Site::Expand, None),
+                (Site::Reduce, Some(&layer.norm)),
+            ] {
+                {
+                    let stretch = &layer.linear(site).stretch;
+                    let mut rows = team.rows.write().expect(UNHARMED);
+                    rows.resize(pack.ids.len(), stretch.len());
+                    let mut put = |index: usize, row: &[f32]| {
+                        watch(number, site, row);
+                        kernels.quantize(row, stretch, &mut rows, index);
+                    };
+                    match site {
+                        Site::Attention | Site::Expand => {
+                            let tokens = memory.tokens.chunks_exact(width).enumerate();
+                            tokens.for_each(|(index, row)| put(index, row));
+                        }
+                        Site::Output | Site::Reduce => {
+                            let results = team.results();
+                            memory.row.clear();
+                            memory.row.resize(stretch.len(), 0.0);
+                            for index in 0..pack.ids.len() {
+                                gather(&results, index, pack.ids.len(), |at, numbers| {
+                                    memory.row[at..at + numbers.len()].copy_from_slice(numbers);
+                                });
+                                put(index, &memory.row);
+                            }
+                        }
+                    }
                 }
-                watch(number, Site::Output, &memory.row);
-                kernels.quantize(&memory.row, &layer.output.stretch, &mut memory.rows, index);
-            }
-            drop(contexts);
-            share(
-                kernels,
-                &memory.rows,
-                &layer.output,
-                Activation::None,
-                (member, members),
-                &team.shares[member].attended,
-            );
-            team.barrier.wait();
-            self.add_and_normalize(
-                kernels,
-                team,
-                |share| &share.attended,
-                &layer.attention_norm,
-                &mut memory.tokens,
-            );
-
-            // Feed forward.
-            for (index, row) in memory.tokens.chunks_exact(width).enumerate() {
-                watch(number, Site::Expand, row);
-                kernels.quantize(row, &layer.expand.stretch, &mut memory.rows, index);
-            }
-            share(
-                kernels,
-                &memory.rows,
-                &layer.expand,
-                shape.activation,
-                (member, members),
-                &team.shares[member].expanded,
-            );
-            team.barrier.wait();
-            let expanded = team.read(|share| &share.expanded);
-            let inner = shape.padded_inner();
-            memory.row.clear();
-            memory.row.resize(inner, 0.0);
-            memory.rows.resize(count, inner);
-            for index in 0..count {
-                gather(&expanded, index, inner, |at, numbers| {
-                    memory.row[at..at + numbers.len()].copy_from_slice(numbers);
+                let tools = &mut memory.tools;
+                team.board.lead(4 * number + site as usize, &mut |piece| {
+                    self.compute(kernels, team, (number, site), piece, tools);
                 });
-                watch(number, Site::Reduce, &memory.row);
-                kernels.quantize(&memory.row, &layer.reduce.stretch, &mut memory.rows, index);
+                if let Some(norm) = norm {
+                    self.add_and_normalize(kernels, &team.results(), norm, &mut memory.tokens);
+                }
             }
-            drop(expanded);
-            share(
-                kernels,
-                &memory.rows,
-                &layer.reduce,
-                Activation::None,
-                (member, members),
-                &team.shares[member].reduced,
-            );
-            team.barrier.wait();
-            self.add_and_normalize(
-                kernels,
-                team,
-                |share| &share.reduced,
-                &layer.norm,
-                &mut memory.tokens,
-            );
         }
         &memory.tokens
+    }
+
+    /// Takes pieces of what the leader of the team computes, until it is computed.
+    pub fn help(&self, kernels: Kernels, team: &Team, tools: &mut Tools) {
+        team.board.help(&mut |step, piece| {
+            let site = [Site::Attention, Site::Output, Site::Expand, Site::Reduce][step % 4];
+            self.compute(kernels, team, (step / 4, site), piece, tools);
+        });
+    }
+
+    /// Computes a piece of a step.
+    fn compute(
+        &self,
+        kernels: Kernels,
+        team: &Team,
+        (layer, site): (usize, Site),
+        piece: usize,
+        tools: &mut Tools,
+    ) {
+        let rows = team.rows.read().expect(UNHARMED);
+        let mut out = team.results[piece].write().expect(UNHARMED);
+        let weights = &self.layers[layer].linear(site).weights;
+        let pieces = team.board.pieces();
+        let activation = match site {
+            Site::Attention => {
+                let heads = part(self.shape.heads, piece, pieces);
+                let panels = self.shape.head_columns() / PANEL;
+                let panels = heads.start * panels..heads.end * panels;
+                multiply(
+                    kernels,
+                    &rows,
+                    weights,
+                    panels,
+                    Activation::None,
+                    &mut tools.heads,
+                );
+                let texts = team.texts.read().expect(UNHARMED);
+                return self.attend(kernels, &texts, heads.len(), tools, &mut out);
+            }
+            Site::Expand => self.shape.activation,
+            Site::Output | Site::Reduce => Activation::None,
+        };
+        let panels = part(weights.panels(), piece, pieces);
+        multiply(kernels, &rows, weights, panels, activation, &mut out);
     }
 
     /// Whether a text's tokens have their rows in the tables.
@@ -343,26 +322,24 @@ impl Network {
         }
     }
 
+    /// Attention of so many heads, whose queries, keys and values lie in `tools`.
     fn attend(
         &self,
         kernels: Kernels,
-        pack: &Pack,
-        heads: Range<usize>,
-        memory: &mut Memory,
-        share: &Share,
+        texts: &[Range<usize>],
+        heads: usize,
+        tools: &mut Tools,
+        out: &mut Vec<f32>,
     ) {
         let size = self.shape.head_size();
         let columns = self.shape.head_columns();
-        let stride = heads.len() * columns;
-        let out_stride = heads.len() * size;
-        let mut context = share
-            .context
-            .write()
-            .expect("no member panics with a lock held");
-        context.resize(pack.ids.len() * out_stride, 0.0);
-        for text in &pack.texts {
-            for head in 0..heads.len() {
-                let at = &memory.heads[text.start * stride + head * columns..];
+        let stride = heads * columns;
+        let out_stride = heads * size;
+        let tokens = texts.last().map_or(0, |text| text.end);
+        out.resize(tokens * out_stride, 0.0);
+        for text in texts {
+            for head in 0..heads {
+                let at = &tools.heads[text.start * stride + head * columns..];
                 kernels.attend(
                     &Head {
                         queries: at,
@@ -372,8 +349,8 @@ impl Network {
                         tokens: text.len(),
                         size,
                     },
-                    &mut memory.scratch,
-                    &mut context[text.start * out_stride + head * size..],
+                    &mut tools.scratch,
+                    &mut out[text.start * out_stride + head * size..],
                     out_stride,
                 );
             }
@@ -383,15 +360,14 @@ impl Network {
     fn add_and_normalize(
         &self,
         kernels: Kernels,
-        team: &Team,
-        part: fn(&Share) -> &RwLock<Vec<f32>>,
+        results: &[RwLockReadGuard<'_, Vec<f32>>],
         norm: &Norm,
         tokens: &mut [f32],
     ) {
         let width = self.shape.padded_width();
-        let parts = team.read(part);
+        let count = tokens.len() / width;
         for (index, row) in tokens.chunks_exact_mut(width).enumerate() {
-            gather(&parts, index, width, |at, numbers| {
+            gather(results, index, count, |at, numbers| {
                 for (x, y) in row[at..].iter_mut().zip(numbers) {
                     *x += y;
                 }
@@ -407,7 +383,19 @@ impl Network {
     }
 }
 
-/// Where activations can be watched: the inputs of a layer's four linear layers.
+impl Layer {
+    /// The linear layer with these inputs.
+    fn linear(&self, site: Site) -> &Linear {
+        match site {
+            Site::Attention => &self.attention,
+            Site::Output => &self.output,
+            Site::Expand => &self.expand,
+            Site::Reduce => &self.reduce,
+        }
+    }
+}
+
+/// The steps of a layer, by what they begin with: the inputs of its four linear layers, where activations can be watched.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Site {
     Attention,
@@ -416,46 +404,41 @@ pub enum Site {
     Reduce,
 }
 
-/// Computes a member's columns of a linear layer.
-fn share(
+/// Computes some panels of a linear layer.
+fn multiply(
     kernels: Kernels,
     rows: &Rows,
-    linear: &Linear,
+    weights: &Matrix,
+    panels: Range<usize>,
     activation: Activation,
-    (member, members): (usize, usize),
-    out: &RwLock<Vec<f32>>,
+    out: &mut Vec<f32>,
 ) {
-    let panels = part(linear.weights.panels(), member, members);
     let stride = panels.len() * PANEL;
-    let mut out = out.write().expect("no member panics with a lock held");
     out.resize(rows.count() * stride, 0.0);
     kernels.multiply(
         rows,
-        &linear.weights,
+        weights,
         &mut Product {
             panels,
             activation,
-            out: &mut out,
+            out,
             stride,
         },
     );
 }
 
-/// A row of `width` numbers out of the members' columns.
+/// A token's row out of the columns, for so many tokens, that the pieces resulted in.
 fn gather(
-    parts: &[std::sync::RwLockReadGuard<'_, Vec<f32>>],
+    results: &[RwLockReadGuard<'_, Vec<f32>>],
     index: usize,
-    width: usize,
+    tokens: usize,
     mut put: impl FnMut(usize, &[f32]),
 ) {
-    let panels = width / PANEL;
-    for (member, numbers) in parts.iter().enumerate() {
-        let panels = part(panels, member, parts.len());
-        let columns = panels.len() * PANEL;
-        put(
-            panels.start * PANEL,
-            &numbers[index * columns..(index + 1) * columns],
-        );
+    let mut at = 0;
+    for numbers in results {
+        let columns = numbers.len() / tokens;
+        put(at, &numbers[index * columns..(index + 1) * columns]);
+        at += columns;
     }
 }
 

@@ -2,6 +2,7 @@
 
     python3 models/tiny-classify/check.py --server http://127.0.0.1:11434
     python3 models/tiny-classify/check.py --server http://127.0.0.1:11434 --time another-classifier --requests 500
+    python3 models/tiny-classify/check.py --server http://127.0.0.1:11434 --time an-embedding-model --head one-of-its-heads
 
 Exits with status 1 when the accuracies are more than 0.5 points apart, or 95 of 100 requests of 32 tokens take longer than 3 ms.
 """
@@ -61,12 +62,12 @@ def accuracies(server: Server, model: str) -> tuple[float, float, int]:
     return points(served), points(expected), sum(a != b for a, b in zip(served, expected, strict=True))
 
 
-def times(server: Server, model: str, requests: int) -> list[float]:
+def times(server: Server, asked: dict[str, str], requests: int) -> list[float]:
     """Milliseconds of requests with one text of 32 tokens, one after another, in ascending order."""
     words = ["it"]
-    while server.post("/classify", {"model": model, "input": " ".join(words)})["prompt_eval_count"] < TOKENS:
+    while server.post("/classify", asked | {"input": " ".join(words)})["prompt_eval_count"] < TOKENS:
         words.append("is" if len(words) % 2 else "it")
-    body = {"model": model, "input": " ".join(words)}
+    body = asked | {"input": " ".join(words)}
     for _ in range(50):
         server.post("/classify", body)
     found = []
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--server", required=True)
     parser.add_argument("--model", default="tiny-classify")
     parser.add_argument("--time", help="only measure the time of this classifier")
+    parser.add_argument("--head", help="with one of its heads")
     parser.add_argument("--requests", type=int, default=1000)
     args = parser.parse_args()
     server = Server(args.server)
@@ -92,7 +94,8 @@ def main() -> None:
         apart = abs(served - expected)
         print(f"accuracy {served:.2f}, PyTorch {expected:.2f}; {different} labels differ")
     # Another connection: the reference may have taken longer than a server keeps one that is idle.
-    found = times(Server(args.server), args.time or args.model, args.requests)
+    asked = {"model": args.time or args.model} | ({"head": args.head} if args.head else {})
+    found = times(Server(args.server), asked, args.requests)
     middle, late = found[len(found) // 2], found[len(found) * 95 // 100]
     print(f"{TOKENS} tokens over HTTP: P50 {middle:.2f} ms, P95 {late:.2f} ms of {len(found)} requests")
     raise SystemExit(apart > POINTS or late > MILLISECONDS)

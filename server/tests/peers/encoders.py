@@ -192,7 +192,7 @@ def main() -> int:
     parser.add_argument("--without-openvino", action="store_true")
     parser.add_argument("--latency", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--clients", type=int, nargs="*", default=[1, 4, 16, 64])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0)
     arguments = parser.parse_args()

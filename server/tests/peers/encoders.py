@@ -90,12 +90,10 @@ def onnxruntime_session(folder: Path, threads: int):
     return (lambda inputs: session.run(None, inputs)[0]), {entry.name for entry in session.get_inputs()}
 
 
-def openvino_int8(folder: Path, threads: int):
+def quantised(folder: Path, model):
+    """The graph in 8 bits, by NNCF, calibrated on texts of its own."""
     import nncf
-    import openvino
 
-    core = openvino.Core()
-    model = core.read_model(folder / "model.onnx")
     names = {entry.get_any_name() for entry in model.inputs}
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
@@ -104,7 +102,20 @@ def openvino_int8(folder: Path, threads: int):
         ids = np.array([tokenizer.encode(text).ids], np.int64)
         sample = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         samples.append({name: sample[name] for name in names})
-    model = nncf.quantize(model, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples))
+    return nncf.quantize(model, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples))
+
+
+def openvino_int8(folder: Path, threads: int, kept: Path | None):
+    import openvino
+
+    core = openvino.Core()
+    if kept and kept.exists():
+        model = core.read_model(kept)
+    else:
+        model = quantised(folder, core.read_model(folder / "model.onnx"))
+        if kept:
+            openvino.save_model(model, kept)
+    names = {entry.get_any_name() for entry in model.inputs}
     compiled = core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
     request = compiled.create_infer_request()
     return (lambda inputs: request.infer(inputs)[compiled.output(0)].copy()), names
@@ -190,6 +201,7 @@ def main() -> int:
     parser.add_argument("--chaski", nargs=2, metavar=("URL", "MODEL"), required=True)
     parser.add_argument("--ollama", nargs=2, metavar=("URL", "MODEL"))
     parser.add_argument("--without-openvino", action="store_true")
+    parser.add_argument("--openvino-model", type=Path, metavar="FILE.xml", help="where the quantised graph is kept between runs")
     parser.add_argument("--latency", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clients", type=int, nargs="*", default=[1, 4, 16, 64])
@@ -204,7 +216,7 @@ def main() -> int:
         "tei settings": InProcess(arguments.folder, session, names, by_length=False),
     }
     if not arguments.without_openvino:
-        run, names = openvino_int8(arguments.folder, arguments.threads)
+        run, names = openvino_int8(arguments.folder, arguments.threads, arguments.openvino_model)
         contestants["openvino int8"] = InProcess(arguments.folder, run, names, by_length=True)
     if arguments.ollama:
         contestants["ollama"] = Server(*arguments.ollama)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::duration::{self, KeepAlive};
-use crate::engine::gguf::CacheType;
+use crate::engine::gguf::{CacheType, Preference};
 use crate::engine::onnx::Computation;
 use crate::keys;
 use crate::prompt::GoTemplates;
@@ -95,6 +95,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Flash attention (`OLLAMA_FLASH_ATTENTION`). `None` lets the engine choose.
     pub flash_attention: Option<bool>,
+    /// Whose kernels compute with quantised weights of GGUF models (`CHASKI_KERNELS`: `auto`, `own` or `llama.cpp`).
+    pub kernels: Preference,
     /// Precision of key-value caches (`OLLAMA_KV_CACHE_TYPE`).
     pub cache_type: CacheType,
     /// How long key-value caches of ended requests are kept when a model has nothing to do (`CHASKI_CACHE_IDLE`).
@@ -186,6 +188,9 @@ impl Config {
                 })
                 .unwrap_or_default(),
             flash_attention: environment.read("OLLAMA_FLASH_ATTENTION", boolean),
+            kernels: environment
+                .read("CHASKI_KERNELS", kernels)
+                .unwrap_or_default(),
             cache_type: environment
                 .read("OLLAMA_KV_CACHE_TYPE", cache_type)
                 .unwrap_or_default(),
@@ -395,6 +400,15 @@ fn computation(value: &str) -> Option<Computation> {
     match value {
         "auto" => Some(Computation::Auto),
         "onnxruntime" => Some(Computation::Graph),
+        _ => None,
+    }
+}
+
+fn kernels(value: &str) -> Option<Preference> {
+    match value {
+        "auto" => Some(Preference::Auto),
+        "own" => Some(Preference::Own),
+        "llama.cpp" => Some(Preference::LlamaCpp),
         _ => None,
     }
 }

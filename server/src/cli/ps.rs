@@ -14,6 +14,9 @@ use super::list::ID_DIGITS;
 pub struct Args {
     /// Only models whose names begin so
     prefix: Option<String>,
+    /// Also say what computes with each model
+    #[arg(long)]
+    verbose: bool,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +35,9 @@ struct Process {
     context_length: u64,
     #[serde(deserialize_with = "timestamp")]
     expires_at: Timestamp,
+    /// Ollama does not tell.
+    #[serde(default)]
+    computed_by: Option<String>,
 }
 
 /// Lists them.
@@ -44,12 +50,21 @@ pub async fn run(args: &Args, client: &Client, console: &mut Console<'_>) -> Res
     let now = Timestamp::now();
     let header = ["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
-    let shown = processes
-        .models
-        .iter()
-        .filter(|process| process.name.starts_with(prefix));
-    rows.extend(shown.map(|process| process.row(now)));
-    Ok(table(console.out, &rows)?)
+    let shown = || {
+        processes
+            .models
+            .iter()
+            .filter(|process| process.name.starts_with(prefix))
+    };
+    rows.extend(shown().map(|process| process.row(now)));
+    table(console.out, &rows)?;
+    if args.verbose {
+        for process in shown() {
+            let computed_by = process.computed_by.as_deref().unwrap_or("unknown");
+            writeln!(console.out, "\n{}\n    {computed_by}", process.name)?;
+        }
+    }
+    Ok(())
 }
 
 impl Process {
@@ -92,7 +107,7 @@ fn processor(size: u64, on_gpu: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::cli::testing::{Reply, ScriptedServer, ran};
@@ -125,7 +140,10 @@ mod tests {
         ]});
         let reply = Reply::ok(&models.to_string());
         let server = ScriptedServer::start([("GET /api/ps", reply)]).await;
-        let args = Args { prefix: None };
+        let args = Args {
+            prefix: None,
+            verbose: false,
+        };
         let ran = ran(None, async |console| {
             run(&args, &server.client, console).await
         })
@@ -138,5 +156,33 @@ c:latest    0123456789ab    3.1 MB    100% CPU     4096       Stopping...
 d:latest    0123456789ab    3.1 MB    100% CPU     4096       Stopping...
 ";
         assert_eq!(ran.out, expected);
+    }
+
+    #[tokio::test]
+    async fn what_computes_with_a_model_is_told_if_asked() {
+        let model = |name: &str, more: Value| {
+            let mut model = json!({
+                "name": name, "digest": "0123456789abcdef", "size": 3_100_000,
+                "expires_at": "2318-03-04T11:30:45+01:00",
+            });
+            (model.as_object_mut().unwrap()).extend(more.as_object().unwrap().clone());
+            model
+        };
+        let models = json!({"models": [
+            model("a:latest", json!({"computed_by": "llama.cpp; our products"})),
+            model("b:latest", json!({})),
+        ]});
+        let server = ScriptedServer::start([("GET /api/ps", Reply::ok(&models.to_string()))]).await;
+        let args = Args {
+            prefix: None,
+            verbose: true,
+        };
+        let ran = ran(None, async |console| {
+            run(&args, &server.client, console).await
+        })
+        .await;
+        let (_, told) = ran.out.split_once("\n\n").unwrap();
+        let expected = "a:latest\n    llama.cpp; our products\n\nb:latest\n    unknown\n";
+        assert_eq!(told, expected);
     }
 }

@@ -78,6 +78,8 @@ pub struct Loaded {
     pub memory: metrics::MemoryParts,
     /// Tokens that its cache holds.
     pub cached_tokens: u32,
+    /// What computes with it, for people.
+    pub description: String,
     /// Sequences that can advance together.
     pub slots: u32,
     /// Jobs that advance.

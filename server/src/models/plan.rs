@@ -166,6 +166,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                     .threads
                     .unwrap_or_else(|| auto_threads(file.size)),
                 use_mmap: want.options.use_mmap,
+                kernels: config.kernels,
                 cache_type: config.cache_type,
                 flash_attention: config.flash_attention,
                 cache_idle: config.cache_idle,
@@ -252,6 +253,7 @@ fn encoder(want: &Want, config: &Config, file: &BlobFile) -> (Spec, Need) {
             .threads
             .unwrap_or_else(|| auto_threads(file.size)),
         use_mmap,
+        kernels: config.kernels,
         flash_attention: config.flash_attention,
     };
     let need = Need {

@@ -327,6 +327,7 @@ impl Resident {
             size_bytes: memory::resident(worker.process_id()),
             memory: memory::parts(worker),
             cached_tokens: worker.cached_tokens(),
+            description: worker.facts().description.clone(),
             slots: worker.facts().slots,
             running: worker.running(),
             queued: worker.queued(),

@@ -201,7 +201,10 @@ async fn models_are_loaded_and_unloaded_on_request() {
     }
     assert_json_snapshot!(
         "ps",
-        redacted(&json!(models), &["size", "digest", "expires_at", "memory"])
+        redacted(
+            &json!(models),
+            &["size", "digest", "expires_at", "memory", "computed_by"]
+        )
     );
     assert!(models[0]["expires_at"].as_str().unwrap() > "2200", "never");
 

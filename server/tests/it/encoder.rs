@@ -26,6 +26,7 @@ fn spec(model: PathBuf) -> EncoderSpec {
         model,
         threads: 1,
         use_mmap: None,
+        kernels: gguf::Preference::default(),
         flash_attention: None,
     }
 }
@@ -129,7 +130,9 @@ fn a_chat_model_encodes_by_its_last_token() {
         let wide = |vector: &[f32]| -> Vec<f64> { vector.iter().map(|&x| x.into()).collect() };
         let first = encoder.encode(&[&long]).unwrap().remove(0);
         let again = encoder.encode(&[&long]).unwrap().remove(0);
-        assert!(long.ids.len() > 2048 && cosine(&wide(&first), &wide(&again)) > 0.999_99);
+        assert!(long.ids.len() > 2048);
+        let likeness = cosine(&wide(&first), &wide(&again));
+        assert!(likeness > 0.999_99, "{likeness}");
         // What comes after the last token is not there yet: only the same texts have the same vector.
         assert_ne!(alone[0], alone[1]);
     })

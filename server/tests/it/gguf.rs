@@ -25,6 +25,7 @@ fn spec(model: PathBuf, slots: u32) -> Spec {
         // The tests run side by side; threads of one model that wait for each other would not.
         threads: 1,
         use_mmap: None,
+        kernels: gguf::Preference::default(),
         cache_type: CacheType::F16,
         flash_attention: None,
         cache_idle: Duration::from_secs(180),

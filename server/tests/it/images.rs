@@ -28,6 +28,7 @@ fn with_sight<T>(eyes: Eyes, body: impl FnOnce(&mut dyn Engine) -> T) -> T {
         batch: 64,
         threads: 1,
         use_mmap: None,
+        kernels: gguf::Preference::default(),
         cache_type: CacheType::F16,
         flash_attention: None,
         cache_idle: Duration::from_secs(180),

@@ -22,6 +22,7 @@ mod folder;
 mod gguf;
 mod http;
 mod images;
+mod kernels;
 mod layers;
 mod llama_server;
 mod logs;

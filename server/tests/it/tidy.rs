@@ -157,6 +157,7 @@ const LIBRARIES: &[(&str, &str)] = &[("llama_cpp", "engine/gguf"), ("ort::", "en
 const UNSAFE: &[&str] = &[
     "worker/ffi.rs",
     "engine/gguf/ffi",
+    "engine/gguf/kernels",
     "engine/encoder/simd",
     "engine/mapping.rs",
 ];

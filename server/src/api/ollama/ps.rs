@@ -36,6 +36,8 @@ struct Process {
     context_length: u32,
     /// Extension: what `size` is made of.
     memory: Memory,
+    /// Extension: the engine, how it holds the weights and with whose kernels it computes, for people.
+    computed_by: String,
     /// Extension: sequences that can advance together.
     slots: u32,
     /// Extension: requests that hold a slot.
@@ -86,6 +88,7 @@ impl Process {
             size_vram: 0,
             context_length: loaded.context,
             memory: Memory::of(loaded),
+            computed_by: loaded.description.clone(),
             slots: loaded.slots,
             running: loaded.running,
             queued: loaded.queued,

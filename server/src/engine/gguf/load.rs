@@ -1,6 +1,6 @@
 //! From a [`Spec`] to a model and a context.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,10 +12,12 @@ use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 
 use super::ffi::context::{Context, ContextSpec};
 use super::ffi::{self, Placement};
+#[cfg(not(feature = "portable"))]
+use super::kernels::Choice as Kernels;
 use super::sequences::{Parts, Sequences};
 use super::vision::{self, Vision};
 use super::vocabulary::Vocabulary;
-use super::{Spec, complaints, processors};
+use super::{Preference, Spec, complaints, processors};
 use crate::engine::{Ability, Facts, Memory};
 use crate::inference::Error;
 use crate::inference::generate::Limits;
@@ -37,6 +39,8 @@ pub(super) fn backend() -> &'static LlamaBackend {
         load_kernels();
         let backend = LlamaBackend::init().expect("nothing else in this process starts llama.cpp");
         ffi::buffers::install(&backend);
+        #[cfg(not(feature = "portable"))]
+        super::kernels::register();
         backend
     })
 }
@@ -52,21 +56,71 @@ fn load_kernels() {
     }
 }
 
+/// A model's file, and how its weights are read and computed with.
+#[derive(Debug)]
+pub(super) struct Weights {
+    file: CString,
+    placement: Placement,
+    /// Whose kernels compute with them, and why.
+    kernels: Kernels,
+}
+
+/// The libraries with llama.cpp's kernels are opened at run time, where ours cannot be offered to them.
+#[cfg(feature = "portable")]
+#[derive(Debug)]
+struct Kernels;
+
+/// Chooses how a model's weights are read and computed with; by the thread that will do so.
+pub(super) fn weights(
+    _initialised: &LlamaBackend,
+    path: &Path,
+    use_mmap: Option<bool>,
+    preference: Preference,
+) -> Result<Weights, Error> {
+    let file = readable(path)?;
+    let kernels = kernels(preference, path, &file);
+    let map = use_mmap.unwrap_or(false);
+    // Our kernels take weights as they are; llama.cpp's fastest take them rearranged, which a mapped file cannot be.
+    let repack = !map && !kernels.are_ours();
+    Ok(Weights {
+        file,
+        placement: Placement { map, repack },
+        kernels,
+    })
+}
+
+#[cfg(not(feature = "portable"))]
+fn kernels(preference: Preference, path: &Path, file: &CStr) -> Kernels {
+    super::kernels::choose(preference, path, file)
+}
+
+#[cfg(feature = "portable")]
+fn kernels(_: Preference, _: &Path, _: &CStr) -> Kernels {
+    Kernels
+}
+
+#[cfg(feature = "portable")]
+impl Kernels {
+    fn are_ours(&self) -> bool {
+        false
+    }
+
+    fn reason(&self) -> &'static str {
+        "llama.cpp's products"
+    }
+}
+
 /// Reads the file of a model that generates.
-pub(super) fn model(backend: &LlamaBackend, spec: &Spec) -> Result<LlamaModel, Error> {
-    let model = read(backend, &spec.model, spec.use_mmap)?;
+pub(super) fn model(backend: &LlamaBackend, weights: &Weights) -> Result<LlamaModel, Error> {
+    let model = read(backend, weights)?;
     refuse_what_does_not_generate(&model)?;
     Ok(model)
 }
 
 /// Reads a model's file, as far as its placement needs.
-pub(super) fn read(
-    backend: &LlamaBackend,
-    path: &Path,
-    use_mmap: Option<bool>,
-) -> Result<LlamaModel, Error> {
-    let path = readable(path)?;
-    let (model, errors) = complaints::heard(|| ffi::load(backend, &path, placement(use_mmap)));
+pub(super) fn read(backend: &LlamaBackend, weights: &Weights) -> Result<LlamaModel, Error> {
+    let (model, errors) =
+        complaints::heard(|| ffi::load(backend, &weights.file, weights.placement));
     let model = model.ok_or_else(|| failed(&errors))?;
     refuse_encoder_decoders(&model)?;
     Ok(model)
@@ -78,11 +132,6 @@ fn readable(path: &Path) -> Result<CString, Error> {
         .map_err(|error| Error::LoadFailed(format!("cannot read {}: {error}", path.display())))?;
     CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::LoadFailed(format!("{} has a zero byte in its name", path.display())))
-}
-
-fn placement(use_mmap: Option<bool>) -> Placement {
-    let map = use_mmap.unwrap_or(false);
-    Placement { map, repack: !map }
 }
 
 /// The reason is the first complaint; those after it are its consequences.
@@ -200,7 +249,7 @@ pub(super) fn sequences<'model>(
         context,
         slots,
         threads,
-        description: description(backend, spec.use_mmap),
+        description: String::new(),
         memory: memory(model, &sequences.context),
     };
     Ok((sequences, facts))
@@ -282,16 +331,18 @@ fn can_shift(model: &LlamaModel) -> bool {
     turns_simply && !excepted && !model.is_recurrent() && !model.is_hybrid()
 }
 
-pub(super) fn description(backend: &LlamaBackend, use_mmap: Option<bool>) -> String {
-    let Placement { map, repack } = placement(use_mmap);
+/// How the weights are read and computed with, for people.
+pub(super) fn description(backend: &LlamaBackend, weights: &Weights) -> String {
+    let Placement { map, repack } = weights.placement;
     format!(
-        "llama.cpp; weights {} and {}; {}",
+        "llama.cpp; weights {} and {}; {}; {}",
         if map { "mapped" } else { "read" },
         if repack {
             "repacked"
         } else {
             "left as they are"
         },
+        weights.kernels.reason(),
         ffi::kernels(backend),
     )
 }

@@ -3,13 +3,16 @@
 //! [`load`] makes a model and a context, [`sequences`] is the port of generation on them and [`encoder`] that of encoding,
 //! [`sampling`] chooses tokens, [`grammar`] says which may be chosen and [`vocabulary`] turns text into tokens and back.
 //! [`vision`] turns images into tokens, and [`layout`] says where a sequence's tokens lie.
-//! `llama-cpp-2` is used wherever it can be; [`ffi`] holds the rest.
+//! `llama-cpp-2` is used wherever it can be; [`ffi`] holds the rest. [`kernels`] computes products of quantised weights in
+//! llama.cpp's threads.
 //! Nothing here knows jobs, queues or who asked.
 
 mod complaints;
 mod encoder;
 mod ffi;
 mod grammar;
+#[cfg(not(feature = "portable"))]
+mod kernels;
 mod layout;
 mod load;
 mod processors;
@@ -47,9 +50,10 @@ pub struct Spec {
     pub batch: u32,
     /// Threads; 0 chooses from the processors this process may use.
     pub threads: u32,
-    /// Map the file and leave the weights as they are, instead of reading and rearranging them for the fastest kernels.
-    /// `None` reads (`docs/decisions/0002-cpu-kernels.md`).
+    /// Map the file instead of reading it. `None` reads (`docs/decisions/0002-cpu-kernels.md`).
     pub use_mmap: Option<bool>,
+    /// Whose kernels compute products of quantised weights.
+    pub kernels: Preference,
     /// Type of the key-value cache.
     pub cache_type: CacheType,
     /// Flash attention. `None` lets llama.cpp choose.
@@ -68,7 +72,21 @@ pub struct EncoderSpec {
     /// As in [`Spec`].
     pub use_mmap: Option<bool>,
     /// As in [`Spec`].
+    pub kernels: Preference,
+    /// As in [`Spec`].
     pub flash_attention: Option<bool>,
+}
+
+/// Whose kernels compute products of quantised weights (`docs/decisions/0005-our-own-kernels.md`).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Preference {
+    /// Ours if a trial at load says that they are right and faster.
+    #[default]
+    Auto,
+    /// Ours.
+    Own,
+    /// llama.cpp's, with weights rearranged for them unless they are mapped.
+    LlamaCpp,
 }
 
 /// Precision of the key-value cache.
@@ -127,8 +145,9 @@ pub fn with_encoder<T>(
     body: impl FnOnce(&mut dyn Encoder, Facts) -> T,
 ) -> Result<T, Error> {
     let backend = load::backend();
-    let model = load::read(backend, &spec.model, spec.use_mmap)?;
-    let (mut encoder, facts) = encoder::load(backend, &model, spec)?;
+    let weights = load::weights(backend, &spec.model, spec.use_mmap, spec.kernels)?;
+    let model = load::read(backend, &weights)?;
+    let (mut encoder, facts) = encoder::load(backend, &model, spec, &weights)?;
     Ok(body(&mut encoder, facts))
 }
 
@@ -141,8 +160,10 @@ pub fn with_engine<T>(
     body: impl FnOnce(&mut dyn Engine, Facts) -> T,
 ) -> Result<T, Error> {
     let backend = load::backend();
-    let mut model = load::model(backend, spec)?;
+    let weights = load::weights(backend, &spec.model, spec.use_mmap, spec.kernels)?;
+    let mut model = load::model(backend, &weights)?;
     let mut adapter = load::adapter(&mut model, spec)?;
-    let (mut sequences, facts) = load::sequences(backend, &model, adapter.as_mut(), spec)?;
+    let (mut sequences, mut facts) = load::sequences(backend, &model, adapter.as_mut(), spec)?;
+    facts.description = load::description(backend, &weights);
     Ok(body(&mut sequences, facts))
 }

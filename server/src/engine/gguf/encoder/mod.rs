@@ -43,6 +43,7 @@ pub(super) fn load<'model>(
     backend: &'model LlamaBackend,
     model: &'model LlamaModel,
     spec: &EncoderSpec,
+    weights: &load::Weights,
 ) -> Result<(GgufEncoder<'model>, Facts), Error> {
     let vocabulary = Vocabulary::new(model)?;
     let pooling = pooling(model);
@@ -87,7 +88,7 @@ pub(super) fn load<'model>(
             Company::SameWidth | Company::Any => BATCH_TEXTS,
         },
         threads,
-        description: load::description(backend, spec.use_mmap),
+        description: load::description(backend, weights),
         memory: Memory {
             weights: ffi::weights_bytes(model),
             ..Memory::default()

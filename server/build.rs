@@ -1,0 +1,21 @@
+//! Compiles the piece of C++ by which ggml learns of our kernels: `src/engine/gguf/kernels/hook.rs`.
+
+use std::env;
+use std::path::PathBuf;
+
+fn main() {
+    const HOOK: &str = "src/engine/gguf/kernels/hook.cpp";
+    println!("cargo:rerun-if-changed={HOOK}");
+    println!("cargo:rerun-if-changed=build.rs");
+    // ggml's CPU backend is then a library that is opened at run time, and its inside out of reach.
+    if env::var_os("CARGO_FEATURE_PORTABLE").is_some() {
+        return;
+    }
+    let installed = env::var_os("DEP_LLAMA_ROOT").expect("llama-cpp-sys-2 says where it installs");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .include(PathBuf::from(installed).join("include"))
+        .file(HOOK)
+        .compile("chaski_kernels_hook");
+}

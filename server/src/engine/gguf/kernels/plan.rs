@@ -1,0 +1,328 @@
+//! What a product needs: which kernels, how the activations are laid out for them, and who computes what.
+
+use std::ops::Range;
+
+use super::{Format, formats, portable};
+#[cfg(target_arch = "x86_64")]
+use super::{amx, avx512};
+
+/// Outputs that are computed together.
+pub(super) const GROUP: usize = 16;
+
+/// Columns of a tile.
+pub(super) const TILE: usize = 16;
+
+/// Most columns that are computed without tiles where there are tiles: to fill them takes longer than they save. Of the K formats, and of the
+/// others.
+const FEW: [usize; 2] = [5, 4];
+
+/// Longest row of weights, so that a block's offset fits and sums stay far from the edges of their types.
+const MOST_INPUTS: usize = 1 << 20;
+
+/// A set of instructions that this processor has.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Kernels {
+    Portable,
+    Avx2,
+    Avx512,
+    /// Tiles for several columns, AVX-512 for one.
+    Amx,
+}
+
+impl Kernels {
+    /// Those that this processor can run, best first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let vectors = {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = avx2
+                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni");
+            [
+                (avx512 && amx::is_available()).then_some(Self::Amx),
+                avx512.then_some(Self::Avx512),
+                avx2.then_some(Self::Avx2),
+            ]
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let vectors = [None];
+        vectors.into_iter().flatten().chain([Self::Portable])
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amx => "AMX",
+            Self::Avx512 => "AVX-512 VNNI",
+            Self::Avx2 => "AVX2",
+            Self::Portable => "portable",
+        }
+    }
+}
+
+/// How the bytes of activations are arranged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Arrangement {
+    /// One column after the other.
+    Columns,
+    /// Block by block, tiles of [`TILE`] columns: in a tile groups of four inputs, in a group each column's four.
+    Tiles,
+}
+
+/// One product: `outputs` rows of `inputs` weights with `columns` columns of as many activations.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub(super) kernels: Kernels,
+    pub(super) format: Format,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) columns: usize,
+    arrangement: Arrangement,
+}
+
+/// Where the parts of the working memory begin, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    scales: usize,
+    sums: usize,
+    own: usize,
+    end: usize,
+}
+
+/// Columns as bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Columns {
+    pub(super) bytes: *mut i8,
+    /// One for each block: `[column][block]`, or for each column of a tile in the tiles' order.
+    pub(super) scales: *mut f32,
+    /// Sums of the bytes of a block, of every 16 for Q6_K and of every 32 for Q4_K and Q5_K: `[column][block][sum]`, or
+    /// `[pair][column][2]` for each tile.
+    pub(super) sums: *mut i16,
+}
+
+/// The weights of a product.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weights {
+    pub(super) bytes: *const u8,
+    /// Bytes from one row to the next.
+    pub(super) stride: usize,
+}
+
+/// Where the outputs go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    pub(super) numbers: *mut f32,
+    /// Numbers from one column's outputs to the next's.
+    pub(super) stride: usize,
+}
+
+impl Plan {
+    /// `None` for sizes that there is no kernel for.
+    pub fn new(
+        kernels: Kernels,
+        format: Format,
+        inputs: usize,
+        outputs: usize,
+        columns: usize,
+    ) -> Option<Self> {
+        let fits = inputs > 0
+            && inputs <= MOST_INPUTS
+            && inputs.is_multiple_of(format.weights())
+            && outputs >= GROUP
+            && columns > 0;
+        let arrangement = match kernels {
+            Kernels::Amx if columns > FEW[usize::from(format.weights() == formats::PLAIN)] => {
+                Arrangement::Tiles
+            }
+            _ => Arrangement::Columns,
+        };
+        fits.then_some(Self {
+            kernels,
+            format,
+            inputs,
+            outputs,
+            columns,
+            arrangement,
+        })
+    }
+
+    /// Blocks of a row.
+    pub(super) fn blocks(&self) -> usize {
+        self.inputs / self.format.weights()
+    }
+
+    /// Bytes of a row of weights.
+    pub fn row_bytes(&self) -> usize {
+        self.blocks() * self.format.bytes()
+    }
+
+    /// Groups of outputs; the last may overlap the one before.
+    pub fn groups(&self) -> usize {
+        self.outputs.div_ceil(GROUP)
+    }
+
+    /// Sums that are kept of a block's bytes.
+    pub(super) fn sums(&self) -> usize {
+        match (self.format, self.arrangement) {
+            (Format::Q4_K | Format::Q5_K, _) => formats::SUPER / 32,
+            (Format::Q6_K, Arrangement::Columns) => formats::SUPER / 16,
+            _ => 0,
+        }
+    }
+
+    /// Columns with those that fill the last tile.
+    fn filled_columns(&self) -> usize {
+        match self.arrangement {
+            Arrangement::Columns => self.columns,
+            Arrangement::Tiles => self.columns.next_multiple_of(TILE),
+        }
+    }
+
+    fn parts(&self, threads: usize) -> Parts {
+        const LINE: usize = 64;
+        let columns = self.filled_columns();
+        let scales = (columns * self.inputs).next_multiple_of(LINE);
+        let sums = (scales + columns * self.blocks() * size_of::<f32>()).next_multiple_of(LINE);
+        let own = (sums + columns * self.blocks() * self.sums() * size_of::<i16>())
+            .next_multiple_of(LINE);
+        let end = own + threads * self.own_bytes();
+        Parts {
+            scales,
+            sums,
+            own,
+            end,
+        }
+    }
+
+    /// Memory that each thread needs for itself.
+    fn own_bytes(&self) -> usize {
+        match self.arrangement {
+            Arrangement::Columns => 0,
+            #[cfg(target_arch = "x86_64")]
+            Arrangement::Tiles => amx::own_bytes(self),
+            #[cfg(not(target_arch = "x86_64"))]
+            Arrangement::Tiles => unreachable!("there are no tiles here"),
+        }
+    }
+
+    /// Working memory that `threads` need together.
+    pub fn work_bytes(&self, threads: usize) -> usize {
+        self.parts(threads).end
+    }
+
+    /// # Safety
+    /// `work` has [`Plan::work_bytes`].
+    pub(super) unsafe fn columns_in(&self, work: *mut u8) -> Columns {
+        let parts = self.parts(0);
+        // SAFETY: the parts lie within the working memory.
+        unsafe {
+            Columns {
+                bytes: work.cast(),
+                scales: work.add(parts.scales).cast(),
+                sums: work.add(parts.sums).cast(),
+            }
+        }
+    }
+
+    /// Turns a thread's share of the activations into bytes. All shares have to be done before [`Plan::multiply`].
+    ///
+    /// # Safety
+    /// - `work` has [`Plan::work_bytes`] for at least `threads` threads and begins at a multiple of 64, and no thread uses the
+    ///   share of another meanwhile.
+    /// - Column `n` has its `inputs` numbers from `activations + n * stride` on.
+    pub unsafe fn prepare(
+        &self,
+        activations: *const f32,
+        stride: usize,
+        work: *mut u8,
+        thread: usize,
+        threads: usize,
+    ) {
+        // SAFETY: the caller's promises; the processor has the instructions, or the plan would not be for them.
+        unsafe {
+            let columns = self.columns_in(work);
+            match (self.kernels, self.arrangement) {
+                #[cfg(target_arch = "x86_64")]
+                (Kernels::Amx, Arrangement::Tiles) => {
+                    let units = self.columns.div_ceil(TILE) * self.blocks();
+                    let share = share(units, thread, threads);
+                    amx::prepare(self, activations, stride, columns, share);
+                }
+                (kernels, _) => {
+                    let share = share(self.columns * self.blocks(), thread, threads);
+                    match kernels {
+                        #[cfg(target_arch = "x86_64")]
+                        Kernels::Amx | Kernels::Avx512 => {
+                            avx512::prepare(self, activations, stride, columns, share);
+                        }
+                        #[cfg(target_arch = "x86_64")]
+                        Kernels::Avx2 => {
+                            portable::prepare_avx2(self, activations, stride, columns, share);
+                        }
+                        _ => portable::prepare(self, activations, stride, columns, share),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Computes some groups of outputs of all columns.
+    ///
+    /// # Safety
+    /// - `work` is what every thread has prepared, and `thread` is one of them.
+    /// - Every row of weights has [`Plan::row_bytes`] from `weights + row * stride` on.
+    /// - `output` has a column's `outputs` numbers from `output + n * stride` on, and nobody else writes to these groups'.
+    pub unsafe fn multiply(
+        &self,
+        weights: (*const u8, usize),
+        work: *mut u8,
+        output: (*mut f32, usize),
+        groups: Range<usize>,
+        thread: usize,
+    ) {
+        let weights = Weights {
+            bytes: weights.0,
+            stride: weights.1,
+        };
+        let output = Output {
+            numbers: output.0,
+            stride: output.1,
+        };
+        debug_assert!(groups.end <= self.groups());
+        // SAFETY: as in `prepare`.
+        unsafe {
+            let columns = self.columns_in(work);
+            match (self.kernels, self.arrangement) {
+                #[cfg(target_arch = "x86_64")]
+                (Kernels::Amx, Arrangement::Tiles) => {
+                    let own = work.add(self.parts(0).own + thread * self.own_bytes());
+                    amx::multiply(self, weights, columns, output, groups, own);
+                }
+                #[cfg(target_arch = "x86_64")]
+                (Kernels::Amx | Kernels::Avx512, _) => {
+                    avx512::multiply(self, weights, columns, output, groups);
+                }
+                #[cfg(target_arch = "x86_64")]
+                (Kernels::Avx2, _) => {
+                    portable::multiply_avx2(self, weights, columns, output, groups);
+                }
+                _ => portable::multiply(self, weights, columns, output, groups),
+            }
+        }
+    }
+
+    /// The first output of a group, and how many of its outputs the group before has too.
+    pub(super) fn group(&self, group: usize) -> (usize, usize) {
+        let wanted = group * GROUP;
+        let first = wanted.min(self.outputs - GROUP);
+        (first, wanted - first)
+    }
+}
+
+/// The part of `units` that one thread of several does.
+fn share(units: usize, thread: usize, threads: usize) -> Range<usize> {
+    units * thread / threads..units * (thread + 1) / threads
+}

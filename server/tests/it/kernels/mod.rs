@@ -1,5 +1,7 @@
 //! Our kernels and llama.cpp's, on a whole model that the repository ships.
 
+mod measure;
+
 use serde_json::{Value, json};
 
 use crate::server::Server;

@@ -91,11 +91,11 @@ async fn a_file_that_shrinks_under_its_model_costs_that_model_only() {
 fn mapped_gguf(worker: u32) -> std::path::PathBuf {
     let process = procfs::process::Process::new(worker.try_into().unwrap()).unwrap();
     let maps = process.maps().unwrap();
-    let blobs = maps.into_iter().filter_map(|map| match map.pathname {
+    let mut blobs = maps.into_iter().filter_map(|map| match map.pathname {
         procfs::process::MMapPath::Path(path) if path.parent()?.ends_with("blobs") => Some(path),
         _ => None,
     });
-    blobs.last().expect("weights are mapped")
+    blobs.next_back().expect("weights are mapped")
 }
 
 /// The process of a loaded model.

@@ -23,11 +23,24 @@ const MEASURED_BYTES: usize = 1 << 20;
 /// Share of a model's weights in matrices that our kernels must know; the rest is computed by llama.cpp as it is.
 const LEAST_SHARE: f64 = 0.8;
 
-/// Columns of activations to try: one stream, some of them, and a prompt; and the part of a sample's rows that they are tried with.
-const COLUMNS: [(usize, usize); 3] = [(1, 1), (8, 2), (64, 4)];
-
-/// Times each is measured; the best counts, so that other load disturbs little.
-const ROUNDS: usize = 3;
+/// What is tried: one stream, some of them, and a prompt.
+const SIZES: [Size; 3] = [
+    Size {
+        columns: 1,
+        part: 1,
+        rounds: 12,
+    },
+    Size {
+        columns: 8,
+        part: 2,
+        rounds: 6,
+    },
+    Size {
+        columns: 64,
+        part: 4,
+        rounds: 3,
+    },
+];
 
 /// Threads of a trial: the calling one alone, whose time on a processor does not depend on who else computes.
 const THREADS: i32 = 1;
@@ -61,8 +74,14 @@ pub(super) fn judge(file: &Path, name: &CStr) -> Verdict {
         >= MEASURED_BYTES;
     let (mut ours, mut theirs) = (0.0, 0.0);
     for sample in &samples {
-        for (columns, part) in COLUMNS {
-            let Some(outcome) = compare(&sample.part(part), columns, measured) else {
+        for Size {
+            columns,
+            part,
+            rounds,
+        } in SIZES
+        {
+            let rounds = if measured { rounds } else { 0 };
+            let Some(outcome) = compare(&sample.part(part), columns, rounds) else {
                 return Verdict::Leave("a trial of them failed".into());
             };
             if outcome.difference.is_nan() || outcome.difference > TOLERANCE {
@@ -92,6 +111,17 @@ pub(super) fn judge(file: &Path, name: &CStr) -> Verdict {
         return Verdict::Leave(format!("they are {times:.2} times as fast as llama.cpp's"));
     }
     Verdict::Use(Some(times))
+}
+
+/// How a sample is tried.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Columns of activations.
+    columns: usize,
+    /// Which part of the sample's rows is enough: a half, a quarter.
+    part: usize,
+    /// Times it is measured. The shorter it is, the more often; the best counts, so that other load disturbs little.
+    rounds: usize,
 }
 
 /// Some rows of one of a model's matrices.
@@ -212,8 +242,8 @@ pub(super) struct Outcome {
     theirs: Duration,
 }
 
-/// A product of a sample's weights with activations. `None` where ggml has no memory.
-pub(super) fn compare(sample: &Sample, columns: usize, measured: bool) -> Option<Outcome> {
+/// A product of a sample's weights with activations, and its time in so many rounds. `None` where ggml has no memory.
+pub(super) fn compare(sample: &Sample, columns: usize, rounds: usize) -> Option<Outcome> {
     let activations: Vec<f32> = numbers(sample.inputs * columns);
     let backend = Backend::new()?;
     let ours = Product::new(sample, &activations, Place::Ours)?;
@@ -230,11 +260,12 @@ pub(super) fn compare(sample: &Sample, columns: usize, measured: bool) -> Option
         ours: Duration::from_nanos(1),
         theirs: Duration::from_nanos(1),
     };
-    if measured {
+    if rounds > 0 {
         // The best that llama.cpp has: weights rearranged, if it does that with such ones.
         let theirs = Product::new(sample, &activations, Place::Rearranged).unwrap_or(plain);
         (outcome.ours, outcome.theirs) = (Duration::MAX, Duration::MAX);
-        for _ in 0..=ROUNDS {
+        // The first warms up.
+        for _ in 0..=rounds {
             outcome.ours = outcome.ours.min(backend.compute(&ours)?);
             outcome.theirs = outcome.theirs.min(backend.compute(&theirs)?);
         }

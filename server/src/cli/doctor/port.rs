@@ -76,10 +76,10 @@ fn ask(address: SocketAddr) -> io::Result<Speaker> {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )?;
+        // In one piece: who has answered half a request may be gone before the other half.
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut reply = Vec::new();
         // What came before a silence counts too.
         let _ = stream.take(MAX_REPLY_BYTES).read_to_end(&mut reply);

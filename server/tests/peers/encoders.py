@@ -12,7 +12,7 @@ called directly, without HTTP or JSON: that is in their favour. What is compared
 - `tei settings`: what text-embeddings-inference 1.9 does around ONNX Runtime: one session behind a lock, all threads, batches of 8 texts in the
   order they came, padded to the longest.
 
-With `--latency`, single texts of about 8, 32 and 128 tokens come first, one client, all contestants in turn: milliseconds until the whole reply is there.
+With `--alone`, only Chaski is measured, and the others only judge its vectors. With `--latency`, single texts of about 8, 32 and 128 tokens come first, one client, all contestants in turn: milliseconds until the whole reply is there.
 
 Prints texts per second and the ratio of Chaski's to each, by clients: the median over rounds. Exits with 1 if vectors of the same text differ.
 """
@@ -201,6 +201,7 @@ def main() -> int:
     parser.add_argument("--chaski", nargs=2, metavar=("URL", "MODEL"), required=True)
     parser.add_argument("--ollama", nargs=2, metavar=("URL", "MODEL"))
     parser.add_argument("--without-openvino", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="measure only Chaski, when no other's threads still spin from their turn")
     parser.add_argument("--openvino-model", type=Path, metavar="FILE.xml", help="where the quantised graph is kept between runs")
     parser.add_argument("--latency", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
@@ -215,7 +216,7 @@ def main() -> int:
         "onnxruntime": InProcess(arguments.folder, session, names, by_length=True),
         "tei settings": InProcess(arguments.folder, session, names, by_length=False),
     }
-    if not arguments.without_openvino:
+    if not (arguments.without_openvino or arguments.alone):
         run, names = openvino_int8(arguments.folder, arguments.threads, arguments.openvino_model)
         contestants["openvino int8"] = InProcess(arguments.folder, run, names, by_length=True)
     if arguments.ollama:
@@ -228,6 +229,8 @@ def main() -> int:
         cosines = (contestant.vectors(texts) * exact).sum(1)
         print(f"{name}: cosine to onnxruntime {cosines.mean():.5f} on average, {cosines.min():.5f} at least")
         differs |= name == "chaski" and not cosines.min() >= 0.995
+    if arguments.alone:
+        contestants = {"chaski": contestants["chaski"]}
     if arguments.latency:
         latency(contestants, arguments.rounds)
     rates = {(name, clients): [] for name in contestants for clients in arguments.clients}

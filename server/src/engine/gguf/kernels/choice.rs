@@ -54,8 +54,7 @@ fn choice(preference: Preference, file: &Path, name: &CStr) -> (Option<Kernels>,
         return ours("as configured");
     }
     match trial::judge(file, name) {
-        Verdict::Use(Some(times)) => ours(&format!("{times:.2} times as fast in a trial")),
-        Verdict::Use(None) => ours("right in a trial"),
+        Verdict::Use(times) => ours(&format!("{times:.2} times as fast in a trial")),
         Verdict::Leave(reason) => theirs(&format!("of ours, {reason}")),
     }
 }

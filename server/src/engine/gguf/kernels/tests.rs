@@ -274,7 +274,7 @@ fn tiny() -> (std::path::PathBuf, std::ffi::CString) {
 fn llama_cpp_computes_with_them() {
     let _ = crate::engine::gguf::load::backend();
     let (file, name) = tiny();
-    let choice = choose(Preference::Auto, &file, &name);
+    let choice = choose(Preference::Own, &file, &name);
     assert_eq!(choice.kernels, Kernels::all().next(), "{}", choice.reason());
     let mut numbers = Numbers(3);
     for format in Format::ALL {

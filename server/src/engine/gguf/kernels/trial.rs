@@ -23,6 +23,13 @@ const MEASURED_BYTES: usize = 1 << 20;
 /// Share of a model's weights in matrices that our kernels must know; the rest is computed by llama.cpp as it is.
 const LEAST_SHARE: f64 = 0.8;
 
+/// How many times as fast they must be on average. A trial says no more than that of a tie, which would go one way or the other from
+/// load to load; and answers of the two are rounded differently.
+const LEAST_GAIN: f64 = 1.1;
+
+/// And for each number of columns alone: a faster prompt is no reason for a slower stream.
+const LEAST_OF_EACH: f64 = 0.95;
+
 /// What is tried: one stream, some of them, and a prompt.
 const SIZES: [Size; 3] = [
     Size {
@@ -52,8 +59,8 @@ const TOLERANCE: f64 = 1e-4;
 /// What a trial came to.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Verdict {
-    /// Right; and so many times as fast as llama.cpp's, if that was measured.
-    Use(Option<f64>),
+    /// Right, and so many times as fast as llama.cpp's.
+    Use(f64),
     /// To be left to llama.cpp, and why.
     Leave(String),
 }
@@ -72,13 +79,17 @@ pub(super) fn judge(file: &Path, name: &CStr) -> Verdict {
         .map(|sample| sample.bytes.len())
         .sum::<usize>()
         >= MEASURED_BYTES;
-    let (mut ours, mut theirs) = (0.0, 0.0);
+    // Their time over llama.cpp's by number of columns, in proportion to the model's weights in each form.
+    let mut costs = [0.0; SIZES.len()];
     for sample in &samples {
-        for Size {
-            columns,
-            part,
-            rounds,
-        } in SIZES
+        for (
+            Size {
+                columns,
+                part,
+                rounds,
+            },
+            cost,
+        ) in SIZES.iter().copied().zip(&mut costs)
         {
             let rounds = if measured { rounds } else { 0 };
             let Some(outcome) = compare(&sample.part(part), columns, rounds) else {
@@ -98,19 +109,31 @@ pub(super) fn judge(file: &Path, name: &CStr) -> Verdict {
                 difference = outcome.difference,
                 "our kernels were tried"
             );
-            // In proportion to the model's weights in this form; each number of columns counts as much.
-            ours += sample.share * outcome.ours.as_secs_f64() / outcome.theirs.as_secs_f64();
-            theirs += sample.share;
+            *cost += sample.share * outcome.ours.as_secs_f64() / outcome.theirs.as_secs_f64();
         }
     }
     if !measured {
-        return Verdict::Use(None);
+        return Verdict::Leave("its weights are too few to measure".into());
     }
-    let times = theirs / ours;
-    if times < 1.0 {
+    verdict(costs)
+}
+
+/// What follows from the times of our kernels over llama.cpp's.
+fn verdict(costs: [f64; SIZES.len()]) -> Verdict {
+    for (Size { columns, .. }, cost) in SIZES.iter().zip(costs) {
+        let times = 1.0 / cost;
+        if times.is_nan() || times < LEAST_OF_EACH {
+            return Verdict::Leave(format!(
+                "they are {times:.2} times as fast as llama.cpp's on {columns} columns"
+            ));
+        }
+    }
+    // Each number of columns counts as much.
+    let times = costs.len() as f64 / costs.iter().sum::<f64>();
+    if times.is_nan() || times < LEAST_GAIN {
         return Verdict::Leave(format!("they are {times:.2} times as fast as llama.cpp's"));
     }
-    Verdict::Use(Some(times))
+    Verdict::Use(times)
 }
 
 /// How a sample is tried.
@@ -485,4 +508,23 @@ unsafe fn rearranging(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod verdicts {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_gain_without_a_loss_anywhere_is_taken() {
+        let check = |times: [f64; 3], expected: bool| {
+            let is_taken = matches!(verdict(times.map(f64::recip)), Verdict::Use(_));
+            assert_eq!(is_taken, expected, "{times:?}");
+        };
+        check([1.3, 1.1, 2.0], true);
+        check([1.0, 1.0, 2.0], true);
+        check([1.0, 1.05, 1.05], false);
+        check([0.8, 1.5, 3.0], false);
+        check([1.2, 0.7, 1.6], false);
+        check([f64::NAN, 1.5, 3.0], false);
+    }
 }

@@ -133,6 +133,14 @@ impl Error {
         text
     }
 
+    /// When it is worth another try.
+    fn retry_after(&self) -> HeaderValue {
+        match self {
+            Self::Inference(inference::Error::LoadLoop { seconds, .. }) => (*seconds).into(),
+            _ => RETRY_AFTER_SECONDS,
+        }
+    }
+
     /// How the metrics count a request that ends with this.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
@@ -182,7 +190,7 @@ impl IntoResponse for Error {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
-                .insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+                .insert(header::RETRY_AFTER, self.retry_after());
         }
         response
     }
@@ -235,8 +243,11 @@ fn inference_status(error: &inference::Error) -> StatusCode {
         | Inference::EmptyPrompt
         | Inference::Unsupported(_)
         | Inference::InvalidJob(_) => StatusCode::BAD_REQUEST,
-        Inference::Busy | Inference::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Inference::Busy | Inference::ShuttingDown | Inference::LoadLoop { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Inference::LoadFailed(_)
+        | Inference::LoadDied(_)
         | Inference::Engine(_)
         | Inference::WorkerLost
         | Inference::SlowReader => StatusCode::INTERNAL_SERVER_ERROR,

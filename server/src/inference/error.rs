@@ -34,6 +34,19 @@ pub enum Error {
     /// The model's files could not be loaded.
     #[error("{0}")]
     LoadFailed(String),
+    /// The worker process ended while it loaded the model.
+    #[error("{0}")]
+    LoadDied(String),
+    /// It did so again and again, and the model is left alone for a while.
+    #[error(
+        "the model's worker process ended {deaths} times in a row while loading it; it is tried again in {seconds} s"
+    )]
+    LoadLoop {
+        /// How often.
+        deaths: u32,
+        /// Until it may be tried again, rounded up.
+        seconds: u32,
+    },
     /// The engine reported a failure while it computed.
     #[error("the engine failed: {0}")]
     Engine(String),

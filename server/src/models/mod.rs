@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows HTTP or JSON.
 
+mod crashes;
 mod memory;
 mod plan;
 mod residents;
@@ -14,8 +15,9 @@ mod room;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use self::crashes::Crashes;
 pub use self::plan::LoadOptions;
-use self::plan::Plan;
+use self::plan::{Key, Plan};
 use self::residents::{Residents, Seat};
 pub use self::room::gibibytes;
 use crate::config::Config;
@@ -41,6 +43,7 @@ struct Shared {
     store: Store,
     residents: Arc<Residents>,
     plans: Mutex<Vec<Plan>>,
+    crashes: Crashes<Key>,
 }
 
 /// How many plans are remembered; a server that sees more plans anew.
@@ -104,6 +107,7 @@ impl Models {
                 store,
                 residents,
                 plans: Mutex::default(),
+                crashes: Crashes::default(),
             }),
         }
     }
@@ -112,11 +116,13 @@ impl Models {
     ///
     /// # Errors
     /// [`Error::Busy`] when too many wait already, [`Error::Unsupported`] for weights that no engine takes,
-    /// [`Error::LoadFailed`].
+    /// [`Error::LoadFailed`], [`Error::LoadDied`], [`Error::LoadLoop`].
     pub async fn acquire(&self, want: Want) -> Result<Lease, Error> {
         let arrived = Instant::now();
         let keep_alive = want.keep_alive.unwrap_or(self.shared.config.keep_alive);
         let plan = self.plan(&want).await?;
+        // Before any other model makes room for it.
+        self.shared.crashes.admit(&plan.key, arrived)?;
         let seat = self
             .shared
             .residents
@@ -213,9 +219,12 @@ impl Models {
             },
             ..worker::Settings::new(plan.label.clone())
         };
+        let shared = Arc::clone(&self.shared);
         async move {
             let began = Instant::now();
-            let worker = Worker::start(plan.spec, settings).await?;
+            let started = Worker::start(plan.spec, settings).await;
+            shared.crashes.record(plan.key, &started, Instant::now());
+            let worker = started?;
             metrics::model_loaded(&plan.label, began.elapsed());
             Ok(worker)
         }

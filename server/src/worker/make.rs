@@ -18,7 +18,7 @@ use super::supervise::Process;
 use crate::convert::{self, Done, Error, Task, made};
 use crate::engine::gguf::Quantize;
 use crate::engine::onnx::Storing;
-use crate::sandbox::{Mode, Rights};
+use crate::sandbox::{Mode, Rights, limits};
 
 /// Longest silence of a process that makes a file: the largest tensors take minutes on a slow processor.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
@@ -66,7 +66,13 @@ pub async fn make(
         .map_err(failed)?
         .into_split();
     let mut reader = AsyncReader::new(BufReader::new(read));
-    let confinement = Confinement { mode, memory: None };
+    // Conversions go through their files piece by piece, but for a tensor at a time in numbers of twice the size.
+    let read = order.rights().read;
+    let sizes = read.iter().filter_map(|path| path.metadata().ok());
+    let confinement = Confinement {
+        mode,
+        memory: Some(limits::memory(sizes.map(|file| file.len()).sum())),
+    };
     let frame = frame::encode(&ToWorker::Make(Box::new(order), confinement))
         .map_err(|error| Error::Failed(error.to_string()))?;
     write.write_all(&frame).await.map_err(failed)?;

@@ -79,7 +79,7 @@ impl Worker {
     /// Dropping the future ends the process.
     ///
     /// # Errors
-    /// [`Error::LoadFailed`] with the engine's reason, or with what happened to the process.
+    /// [`Error::LoadFailed`] with the engine's reason, [`Error::LoadDied`] with what happened to the process.
     pub async fn start(spec: Spec, settings: Settings) -> Result<Self, Error> {
         let (connection, facts) = supervise::start(spec, settings).await?;
         Ok(Self {

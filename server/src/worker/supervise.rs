@@ -74,7 +74,7 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
         ) => {
             let fate = process.end().await;
             warn!(model = %settings.label, %fate, "worker ended while loading its model");
-            return Err(Error::LoadFailed(format!(
+            return Err(Error::LoadDied(format!(
                 "the model's worker process ended while loading it ({fate})"
             )));
         }

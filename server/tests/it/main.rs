@@ -29,6 +29,7 @@ mod logs;
 mod offered;
 mod openai;
 mod openapi;
+mod program;
 mod ranking;
 mod recital;
 mod recovery;

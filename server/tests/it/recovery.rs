@@ -1,10 +1,14 @@
 //! A worker's death as the clients of the server see it.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use chaski::store::Name;
 use futures::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::program::Program;
 use crate::server::Server;
 use crate::support;
 
@@ -85,6 +89,50 @@ async fn a_file_that_shrinks_under_its_model_costs_that_model_only() {
     );
     let body = json!({"model": "tiny-classify", "input": "Good!"});
     assert_eq!(server.post("/classify", body).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_model_that_dies_while_it_loads_is_left_alone_for_a_while() {
+    const DEATHS: u32 = 3;
+    let program = Program::start(Stdio::null()).await;
+    let body = json!({"model": "tiny", "prompt": "Hello", "stream": false, "keep_alive": 0, "options": {"num_predict": 1}});
+    let ask = async || program.post("/api/generate", &body).send().await.unwrap();
+    let mut in_a_row = 0;
+    for _ in 0..100 {
+        let killed = async {
+            // Spins, for a load takes a few hundredths of a second.
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(5) {
+                if let Some(worker) = program.workers().first() {
+                    return support::kill(*worker);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let (reply, ()) = tokio::join!(ask(), killed);
+        let told = reply.text().await.unwrap();
+        // One that had been loaded already is another matter.
+        in_a_row = if told.contains("while loading") {
+            in_a_row + 1
+        } else {
+            0
+        };
+        if in_a_row == DEATHS {
+            break;
+        }
+    }
+    assert_eq!(in_a_row, DEATHS);
+    let reply = ask().await;
+    assert_eq!(
+        (reply.status().as_u16(), &reply.headers()["retry-after"]),
+        (503, &"1".parse().unwrap())
+    );
+    let told = reply.text().await.unwrap();
+    assert!(told.contains("3 times in a row"), "{told}");
+    assert!(program.workers().is_empty());
+    // As a client does that was told when to come again.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(ask().await.status(), 200);
 }
 
 /// The file that a worker has mapped for its weights.

@@ -185,7 +185,7 @@ async fn a_load_that_fails_or_dies_says_so() {
     })
     .await
     .unwrap_err();
-    let Error::LoadFailed(reason) = died else {
+    let Error::LoadDied(reason) = died else {
         panic!("{died:?}")
     };
     assert!(reason.contains("signal"), "{reason}");
@@ -392,7 +392,7 @@ async fn a_worker_cannot_take_more_memory_than_it_was_given() {
     let error = Worker::start(Spec::Fake(script), settings)
         .await
         .unwrap_err();
-    assert!(matches!(error, Error::LoadFailed(_)), "{error}");
+    assert!(matches!(error, Error::LoadDied(_)), "{error}");
 }
 
 #[tokio::test]

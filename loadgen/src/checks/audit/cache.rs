@@ -13,6 +13,9 @@ pub(super) const PAIRS: usize = 5;
 /// Decoding the same text again may be this much faster than the fastest decoding of a new one.
 const FASTER: f64 = 1.10;
 
+/// A reply whose decoding would take less, in milliseconds, comes in one piece on a busy machine, computed or remembered.
+const TELLING_MS: f64 = 50.0;
+
 /// A vector or a label for a known text may come this much sooner before it is called remembered.
 const SOONER: f64 = 5.0;
 
@@ -21,7 +24,9 @@ const SOONER: f64 = 5.0;
 struct Timing {
     /// To the first text; the whole reply where there is no stream.
     first_ms: f64,
-    /// Infinite when several tokens came at once; `None` for one token.
+    /// Tokens decoded after the first.
+    decoded: usize,
+    /// Tokens a second. Infinite when several tokens came at once; `None` for one token.
     decode_rate: Option<f64>,
 }
 
@@ -60,14 +65,17 @@ impl Timing {
         ) else {
             return Self {
                 first_ms: since_sent(replied.ended) * 1e3,
+                decoded: 0,
                 decode_rate: None,
             };
         };
+        let decoded = (generation.tokens as usize).saturating_sub(1);
         let seconds = (*last - *first).as_secs_f64();
         Self {
             first_ms: since_sent(*first) * 1e3,
             // Infinite when all came in one read.
-            decode_rate: (generation.tokens > 1).then(|| (generation.tokens - 1) as f64 / seconds),
+            decoded,
+            decode_rate: (decoded > 0).then(|| decoded as f64 / seconds),
         }
     }
 }
@@ -97,8 +105,14 @@ fn judge_stream(again: &[Timing], new: &[Timing]) -> (Outcome, String) {
             format!("{prompt}; replies of one token show no decoding"),
         );
     };
-    let remembered = fastest_new.is_finite() && slowest_again > FASTER * fastest_new;
-    if remembered {
+    let longest = again.iter().map(|reply| reply.decoded).max().unwrap_or(0);
+    if (longest as f64) < fastest_new * TELLING_MS / 1e3 {
+        return (
+            Outcome::Unknown,
+            format!("{prompt}; replies of less than {TELLING_MS} ms show no decoding"),
+        );
+    }
+    if slowest_again > FASTER * fastest_new {
         (
             Outcome::Fail,
             format!(
@@ -154,6 +168,7 @@ mod tests {
         rates
             .map(|rate| Timing {
                 first_ms,
+                decoded: 20,
                 decode_rate: Some(rate),
             })
             .into()
@@ -182,14 +197,15 @@ mod tests {
         let noisy = stream(100.0, [30.0, 90.0, 45.0, 60.0, 52.0]);
         let other = stream(100.0, [60.0, 95.0, 66.0, 70.0, 91.0]);
         assert_eq!(judge_stream(&other, &noisy).0, Outcome::Pass);
-        let too_fast_to_tell = stream(1.0, [f64::INFINITY; 5]);
-        assert_eq!(
-            judge_stream(&too_fast_to_tell, &too_fast_to_tell).0,
-            Outcome::Pass
-        );
+        let at_once = stream(1.0, [f64::INFINITY; 5]);
+        assert_eq!(judge_stream(&at_once, &at_once).0, Outcome::Unknown);
+        // What one decodes in 40 ms may come in one piece.
+        let quick = stream(1.0, [500.0; 5]);
+        assert_eq!(judge_stream(&at_once, &quick).0, Outcome::Unknown);
         let one_token = vec![
             Timing {
                 first_ms: 1.0,
+                decoded: 0,
                 decode_rate: None
             };
             5
@@ -203,6 +219,7 @@ mod tests {
             vec![
                 Timing {
                     first_ms: each,
+                    decoded: 0,
                     decode_rate: None
                 };
                 5

@@ -101,6 +101,8 @@ pub struct Config {
     pub cache_type: CacheType,
     /// How long key-value caches of ended requests are kept when a model has nothing to do (`CHASKI_CACHE_IDLE`).
     pub cache_idle: Duration,
+    /// Whether to guess what a model will say from what was said, and verify it (`CHASKI_SPECULATION`).
+    pub speculation: bool,
     /// Keep unreferenced blobs at start (`OLLAMA_NOPRUNE`).
     pub no_prune: bool,
     /// When the Go template of a model is used (`OLLAMA_GO_TEMPLATE`).
@@ -195,6 +197,9 @@ impl Config {
                 .read("OLLAMA_KV_CACHE_TYPE", cache_type)
                 .unwrap_or_default(),
             cache_idle: seconds("CHASKI_CACHE_IDLE", 180),
+            speculation: environment
+                .read("CHASKI_SPECULATION", boolean)
+                .unwrap_or(true),
             no_prune: environment.read("OLLAMA_NOPRUNE", boolean).unwrap_or(false),
             go_templates: match environment.read("OLLAMA_GO_TEMPLATE", boolean) {
                 Some(true) => GoTemplates::Always,

@@ -134,6 +134,14 @@ fn describe() {
         "llm_slots",
         "Jobs of a loaded model that can advance together"
     );
+    describe_counter!(
+        "llm_guessed_tokens_total",
+        "Tokens that were guessed and verified"
+    );
+    describe_counter!(
+        "llm_right_guesses_total",
+        "Those of them that the model itself chose"
+    );
     describe_histogram!("llm_batch_size", "Jobs in one engine call");
     describe_histogram!("llm_batch_tokens", "Tokens in one engine call");
     describe_histogram!("llm_step_seconds", seconds, "Time of one engine call");
@@ -450,6 +458,8 @@ fn requests(model: &str, operation: &'static str, outcome: Outcome) -> Counter {
 pub struct WorkerMetrics {
     running: Gauge,
     waiting: Gauge,
+    guessed: Counter,
+    right: Counter,
     batch_size: Histogram,
     batch_tokens: Histogram,
     step: Histogram,
@@ -463,6 +473,8 @@ impl WorkerMetrics {
         Self {
             running: gauge!("llm_requests_running", "model" => model()),
             waiting: gauge!("llm_requests_waiting", "model" => model()),
+            guessed: counter!("llm_guessed_tokens_total", "model" => model()),
+            right: counter!("llm_right_guesses_total", "model" => model()),
             batch_size: histogram!("llm_batch_size", "model" => model()),
             batch_tokens: histogram!("llm_batch_tokens", "model" => model()),
             step: histogram!("llm_step_seconds", "model" => model()),
@@ -473,10 +485,14 @@ impl WorkerMetrics {
     pub fn step(&self, step: &Step) {
         self.running.set(step.running);
         self.waiting.set(step.waiting);
+        self.guessed.increment(step.guessed_tokens.into());
+        self.right.increment(step.right_tokens.into());
         if step.jobs > 0 {
             self.batch_size.record(step.jobs);
-            self.batch_tokens
-                .record(step.prompt_tokens + step.generated_tokens);
+            self.batch_tokens.record(
+                step.prompt_tokens + step.generated_tokens + step.guessed_tokens
+                    - step.right_tokens,
+            );
             self.step.record(Duration::from_nanos(step.compute_ns));
         }
     }

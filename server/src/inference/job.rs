@@ -160,6 +160,10 @@ pub struct Step {
     pub jobs: u32,
     /// Prompt tokens that were computed.
     pub prompt_tokens: u32,
+    /// Tokens among the computed ones that were guessed.
+    pub guessed_tokens: u32,
+    /// Those of them that were right.
+    pub right_tokens: u32,
     /// Tokens that were sampled.
     pub generated_tokens: u32,
     /// Time of the engine call in nanoseconds.

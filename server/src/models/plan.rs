@@ -65,8 +65,11 @@ impl Plan {
 const MIN_CONTEXT: u32 = 4;
 /// Tokens of one engine call unless a request says otherwise.
 const DEFAULT_BATCH: u32 = 512;
-/// Most sequences that advance together unless the operator asks for more.
-const MAX_AUTO_SLOTS: u32 = 8;
+/// Sequences that advance together unless the operator says otherwise, as far as their caches have room.
+const AUTO_SLOTS: u32 = 8;
+/// Tokens that the caches of all sequences may hold without being asked for, but for one whole context. llama.cpp keeps room
+/// to note for each of them which tokens of a step see it, 1 kB each.
+const MOST_AUTO_CELLS: u32 = 8192;
 /// Memory that the caches of all sequences may take without being asked for, whatever the model's size.
 const FREE_CACHE_BYTES: u64 = 256 << 20;
 /// And the share of the model's size that they may take beyond that, in percent.
@@ -151,15 +154,18 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
             let context = shape
                 .trained_context
                 .map_or(wanted, |trained| wanted.min(trained));
-            let slots = config
-                .parallel
-                .unwrap_or_else(|| shape.auto_slots(context, file.size));
+            let slots = config.parallel.unwrap_or(AUTO_SLOTS);
+            let cells = match config.parallel {
+                Some(slots) => context.saturating_mul(slots),
+                None => shape.auto_cells(context, file.size),
+            };
             let spec = gguf::Spec {
                 model: file.path.clone(),
                 adapter: adapters.first().map(|adapter| adapter.path.clone()),
                 projector: projectors.first().map(|projector| projector.path.clone()),
                 context,
                 slots,
+                cells,
                 batch: want.options.batch.unwrap_or(DEFAULT_BATCH),
                 threads: want
                     .options
@@ -170,6 +176,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                 cache_type: config.cache_type,
                 flash_attention: config.flash_attention,
                 cache_idle: config.cache_idle,
+                guesses: config.speculation,
             };
             let seen: u64 = projectors.iter().map(|projector| projector.size).sum();
             let need = shape.need(&spec, file.size + seen);
@@ -311,8 +318,8 @@ impl Shape {
             gguf::CacheType::Q8_0 => (34, 64),
             gguf::CacheType::Q4_0 => (18, 64),
         };
-        let tokens = u64::from(spec.context) * u64::from(spec.slots);
-        let cache = self.cache_bytes_per_token.saturating_mul(tokens) / denominator * numerator;
+        let cache =
+            self.cache_bytes_per_token.saturating_mul(spec.cells.into()) / denominator * numerator;
         let is_mapped = spec.use_mmap == Some(true);
         Need {
             weights: if is_mapped { 0 } else { file_bytes },
@@ -321,17 +328,16 @@ impl Shape {
         }
     }
 
-    /// As many sequences as their caches have room for, a power of two.
-    fn auto_slots(&self, context: u32, file_bytes: u64) -> u32 {
+    /// Tokens that the caches of all sequences may hold: at least one context, at most one for each.
+    fn auto_cells(&self, context: u32, file_bytes: u64) -> u32 {
         let budget = FREE_CACHE_BYTES + file_bytes / 100 * CACHE_PERCENT;
-        let one = self
-            .cache_bytes_per_token
-            .saturating_mul(context.into())
-            .max(1);
-        let affordable = u32::try_from(budget / one)
+        let affordable = budget / self.cache_bytes_per_token.max(1);
+        let most = context
+            .saturating_mul(AUTO_SLOTS)
+            .min(MOST_AUTO_CELLS.max(context));
+        u32::try_from(affordable)
             .unwrap_or(u32::MAX)
-            .clamp(1, MAX_AUTO_SLOTS);
-        1 << affordable.ilog2()
+            .clamp(context, most)
     }
 }
 
@@ -340,20 +346,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_follow_the_cost_of_their_caches() {
+    fn the_cache_follows_its_cost() {
         let check = |cache_bytes_per_token, context, file_bytes, expected| {
             let shape = Shape {
                 trained_context: None,
                 is_encoder: false,
                 cache_bytes_per_token,
             };
-            assert_eq!(shape.auto_slots(context, file_bytes), expected);
+            assert_eq!(shape.auto_cells(context, file_bytes), expected);
         };
-        check(2 << 10, 4096, 4 << 20, 8); // a tiny model
-        check(41 << 10, 4096, 386 << 20, 1); // SmolLM2-360M
-        check(41 << 10, 1024, 386 << 20, 4);
-        check(393 << 10, 4096, 2_390 << 20, 1); // Phi-3-mini
-        check(u64::MAX, 4096, 1, 1);
-        check(0, 4096, 1, 8);
+        check(2 << 10, 4096, 4 << 20, 8192); // a tiny model
+        check(2 << 10, 16_384, 4 << 20, 16_384);
+        check(40 << 10, 4096, 386 << 20, 8035); // SmolLM2-360M
+        check(40 << 10, 512, 386 << 20, 8 * 512);
+        check(384 << 10, 4096, 2_390 << 20, 4096); // Phi-3-mini
+        check(u64::MAX, 4096, 1, 4096);
+        check(0, 4096, 1, 8192);
+        check(1, u32::MAX, 1, u32::MAX);
     }
 }

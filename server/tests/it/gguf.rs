@@ -21,6 +21,7 @@ fn spec(model: PathBuf, slots: u32) -> Spec {
         projector: None,
         context: 256,
         slots,
+        cells: 256 * slots,
         batch: 64,
         // The tests run side by side; threads of one model that wait for each other would not.
         threads: 1,
@@ -29,6 +30,7 @@ fn spec(model: PathBuf, slots: u32) -> Spec {
         cache_type: CacheType::F16,
         flash_attention: None,
         cache_idle: Duration::from_secs(180),
+        guesses: true,
     }
 }
 
@@ -88,6 +90,7 @@ fn generate(engine: &mut dyn Engine, streams: &mut [Stream], tokens: usize) {
                 position: stream.position,
                 tokens: &stream.next,
                 sample: true,
+                guessed: 0,
             })
             .collect();
         sampled.clear();
@@ -216,6 +219,7 @@ fn a_prompt_in_pieces_and_a_cut_sequence_go_on_as_if_computed_at_once() {
             position: 0,
             tokens: &tokens[..half],
             sample: false,
+            guessed: 0,
         };
         engine.step(&[first], &mut sampled).unwrap();
         assert!(sampled.is_empty(), "nothing was to be sampled");
@@ -225,6 +229,7 @@ fn a_prompt_in_pieces_and_a_cut_sequence_go_on_as_if_computed_at_once() {
             position: u32::try_from(half).unwrap(),
             tokens: &tokens[..1],
             sample: false,
+            guessed: 0,
         };
         engine.step(&[wrong], &mut sampled).unwrap();
         let kept = engine.cut(1, u32::try_from(half).unwrap());
@@ -296,6 +301,7 @@ fn log_probabilities_belong_to_the_tokens() {
             position: 0,
             tokens: &tokens,
             sample: true,
+            guessed: 0,
         };
         let mut sampled = Vec::new();
         engine.step(&[feed], &mut sampled).unwrap();
@@ -322,6 +328,7 @@ fn what_llama_cpp_would_abort_on_is_refused() {
                 position: 0,
                 tokens,
                 sample: true,
+                guessed: 0,
             };
             engine.step(&[feed], &mut Vec::new()).unwrap_err()
         };
@@ -335,6 +342,7 @@ fn what_llama_cpp_would_abort_on_is_refused() {
             position: 0,
             tokens: &[-1],
             sample: true,
+            guessed: 0,
         };
         let mut sampled = Vec::new();
         engine.step(&[image], &mut sampled).unwrap();
@@ -354,6 +362,7 @@ fn a_position_that_does_not_follow_is_an_error_that_empties_the_sequence() {
             position: 7,
             tokens: &[1],
             sample: true,
+            guessed: 0,
         };
         let start = Feed { position: 0, ..gap };
         engine.step(&[start], &mut Vec::new()).unwrap();
@@ -361,6 +370,65 @@ fn a_position_that_does_not_follow_is_an_error_that_empties_the_sequence() {
         assert!(matches!(result, Err(Error::Engine(_))), "{result:?}");
         assert_eq!(engine.cut(1, 1000), 0, "the sequence is empty");
         assert_eq!(answer(engine, 0, "Hello"), usual);
+    });
+}
+
+#[test]
+fn a_shared_beginning_goes_on_as_if_computed() {
+    with_tiny(3, |engine| {
+        let question = "What is the capital of France?";
+        let alone = answer(engine, 0, question);
+        let tokens = prompt(engine, question);
+        let shared = u32::try_from(tokens.len()).unwrap() - 2;
+        assert_eq!(engine.share(0, 1, shared), shared);
+        // It outlives the sequence that it came from, and nothing is shared into what holds something.
+        engine.cut(0, 0);
+        assert_eq!(engine.share(1, 1, 1), 0);
+        begin(engine, 1, &greedy());
+        let mut stream = [Stream {
+            position: shared,
+            ..Stream::new(1, tokens[shared as usize..].to_vec())
+        }];
+        generate(engine, &mut stream, ANSWER);
+        assert_eq!(stream[0].answer, alone);
+    });
+}
+
+#[test]
+fn guesses_are_taken_as_far_as_they_are_right() {
+    with_tiny(1, |engine| {
+        let question = "What is the capital of France?";
+        let alone = answer(engine, 0, question);
+        let tokens = prompt(engine, question);
+        for right in 0..4_usize {
+            let mut guesses = alone[..5].to_vec();
+            guesses[right] = Token::from(guesses[right] == 7) + 7;
+            let guessed = u32::try_from(guesses.len()).unwrap();
+            engine.cut(0, 0);
+            begin(engine, 0, &greedy());
+            let feed = Feed {
+                slot: 0,
+                position: 0,
+                tokens: &[&tokens[..], &guesses].concat(),
+                sample: true,
+                guessed,
+            };
+            let mut sampled = Vec::new();
+            engine.step(&[feed], &mut sampled).unwrap();
+            let said: Vec<Token> = (sampled.iter())
+                .map(|sampled| sampled.choice.as_ref().unwrap().token)
+                .collect();
+            assert_eq!(said, alone[..=right]);
+            // What was wrong is cut, and the answer goes on.
+            let position = u32::try_from(tokens.len() + right).unwrap();
+            assert_eq!(engine.cut(0, position), position);
+            let mut stream = [Stream {
+                position,
+                ..Stream::new(0, vec![alone[right]])
+            }];
+            generate(engine, &mut stream, 20);
+            assert_eq!(stream[0].answer, alone[right + 1..][..20]);
+        }
     });
 }
 

@@ -25,6 +25,7 @@ fn with_sight<T>(eyes: Eyes, body: impl FnOnce(&mut dyn Engine) -> T) -> T {
         projector: Some(projector),
         context: 256,
         slots: 2,
+        cells: 512,
         batch: 64,
         threads: 1,
         use_mmap: None,
@@ -32,6 +33,7 @@ fn with_sight<T>(eyes: Eyes, body: impl FnOnce(&mut dyn Engine) -> T) -> T {
         cache_type: CacheType::F16,
         flash_attention: None,
         cache_idle: Duration::from_secs(180),
+        guesses: true,
     };
     gguf::with_engine(&spec, |engine, _| body(engine)).unwrap()
 }
@@ -64,6 +66,7 @@ fn feed(
             position: u32::try_from(position).unwrap(),
             tokens: part,
             sample: position + part.len() == tokens.len(),
+            guessed: 0,
         };
         engine.step(&[feed], &mut sampled).unwrap();
         position += part.len();
@@ -151,6 +154,7 @@ fn check_feeding(eyes: Eyes, engine: &mut dyn Engine) {
         position: 0,
         tokens,
         sample: true,
+        guessed: 0,
     });
     let mut sampled = Vec::new();
     engine.step(&feeds, &mut sampled).unwrap();
@@ -173,6 +177,7 @@ fn an_image_is_encoded_before_it_is_fed() {
             position: 0,
             tokens: &prompt,
             sample: true,
+            guessed: 0,
         };
         assert_eq!(engine.ready(all), before.len(), "it was not asked before");
         let begun = Instant::now();
@@ -222,6 +227,7 @@ fn an_image_that_nobody_holds_fails_alone() {
             position: 0,
             tokens,
             sample,
+            guessed: 0,
         });
         let mut sampled = Vec::new();
         engine.step(&feeds, &mut sampled).unwrap();

@@ -117,6 +117,12 @@ fn flood() {
 /// Most tokens in one step: small, so that prompts of a test's size are computed in parts.
 const STEP_TOKENS: u32 = 128;
 
+/// Sequences beyond those that advance.
+const SPARE_SEQUENCES: u32 = 3;
+
+/// Most tokens of a step that something is sampled after.
+const STEP_OUTPUTS: u32 = 48;
+
 const BEGIN: (Token, &str) = (0, "<|begin|>");
 const END: (Token, &str) = (1, "<|end|>");
 const FIRST_BYTE: Token = 2;
@@ -128,6 +134,11 @@ pub struct Engine {
     pub begins_prompts: bool,
     /// Whether it is like a recurrent model, whose cache cannot be cut at will or shifted.
     pub recurrent: bool,
+    /// Whether its answers, of letters, go on and on and mostly repeat themselves: each follows from all that the cache
+    /// holds.
+    pub walks: bool,
+    /// Tokens that all sequences together can hold; 0 is a context for each that can advance.
+    pub cells: u32,
     /// How often it says that an image is not encoded yet.
     pub slow_images: u32,
     /// The text of each word's token.
@@ -136,6 +147,7 @@ pub struct Engine {
     step_time: Duration,
     fault: Option<Fault>,
     steps: u64,
+    slots: u32,
     sequences: Vec<Sequence>,
 }
 
@@ -157,6 +169,8 @@ impl Engine {
         Self {
             begins_prompts: true,
             recurrent: false,
+            walks: false,
+            cells: 0,
             slow_images: 0,
             words: words
                 .map(|(index, word)| format!("{}{word}", blank(index)))
@@ -169,7 +183,8 @@ impl Engine {
             step_time: Duration::from_micros(spec.step_us),
             fault: spec.fault,
             steps: 0,
-            sequences: (0..spec.slots.max(1))
+            slots: spec.slots.max(1),
+            sequences: (0..spec.slots.max(1) + SPARE_SEQUENCES)
                 .map(|_| Sequence::default())
                 .collect(),
         }
@@ -227,12 +242,29 @@ impl Engine {
         }
     }
 
-    fn sample(&mut self, slot: Slot) -> Sampled {
+    /// The letter after what the cache holds: mostly the one after the last in the alphabet's first five.
+    fn walk(cache: &[Token]) -> Token {
+        const LETTERS: Token = 5;
+        let first = FIRST_BYTE + Token::from(b'a');
+        let last = cache.last().copied().unwrap_or(0);
+        let all = cache.iter().fold(0, |sum: Token, token| {
+            sum.wrapping_mul(31).wrapping_add(*token)
+        });
+        let step = if all % 8 == 0 { 2 } else { 1 };
+        first + (last - first + step).rem_euclid(LETTERS)
+    }
+
+    /// What follows the first so many tokens of the cache.
+    fn sample(&mut self, slot: Slot, length: usize) -> Sampled {
         let mut sequence = std::mem::take(&mut self.sequences[slot as usize]);
-        let answer = sequence
-            .answer
-            .get_or_insert_with(|| self.answer(&sequence.cache));
-        let wanted = answer.pop().unwrap_or(END.0);
+        let wanted = if self.walks {
+            Self::walk(&sequence.cache[..length])
+        } else {
+            let answer = sequence
+                .answer
+                .get_or_insert_with(|| self.answer(&sequence.cache));
+            answer.pop().unwrap_or(END.0)
+        };
         let choice = match &mut sequence.rules {
             None => Ok((wanted, false)),
             Some(rules) => self.obey(rules.as_mut(), wanted),
@@ -264,6 +296,24 @@ impl Engine {
         Ok((token, rules.accept(token)?))
     }
 
+    /// Samples after a feed, and after each of its guesses that is right.
+    fn verify(&mut self, feed: &Feed<'_>, sampled: &mut Vec<Sampled>) {
+        let guesses = &feed.tokens[feed.tokens.len() - feed.guessed as usize..];
+        let end = self.sequences[feed.slot as usize].cache.len();
+        let mut length = end - guesses.len();
+        loop {
+            let one = self.sample(feed.slot, length);
+            let guess = guesses.get(guesses.len() - (end - length));
+            let goes_on = (one.choice.as_ref())
+                .is_ok_and(|choice| Some(&choice.token) == guess && !choice.is_last);
+            sampled.push(one);
+            if !goes_on {
+                return;
+            }
+            length += 1;
+        }
+    }
+
     fn misbehave(&self) -> Result<(), Error> {
         match self.fault {
             Some(Fault::FailStep(step)) if step == self.steps => {
@@ -283,9 +333,18 @@ impl generate::Engine for Engine {
     fn limits(&self) -> Limits {
         let count = |length: usize| u32::try_from(length).expect("a script of a test's size");
         Limits {
-            slots: count(self.sequences.len()),
+            slots: self.slots,
+            sequences: count(self.sequences.len()),
             context: self.context,
+            cells: match self.cells {
+                0 => self.context * self.slots,
+                cells => cells,
+            },
             step_tokens: STEP_TOKENS,
+            step_outputs: STEP_OUTPUTS,
+            shares: !self.recurrent,
+            kept_steps: u32::MAX,
+            rewinds: !self.recurrent,
             vocabulary: FIRST_WORD.cast_unsigned() + count(self.words.len()),
         }
     }
@@ -368,6 +427,16 @@ impl generate::Engine for Engine {
         position
     }
 
+    fn share(&mut self, from: Slot, to: Slot, tokens: u32) -> u32 {
+        let shared = self.sequences[from as usize].cache[..tokens as usize].to_vec();
+        let cache = &mut self.sequences[to as usize].cache;
+        if !cache.is_empty() {
+            return 0;
+        }
+        *cache = shared;
+        tokens
+    }
+
     fn shift(&mut self, slot: Slot, keep: u32, count: u32) -> bool {
         if !self.recurrent {
             let cache = &mut self.sequences[slot as usize].cache;
@@ -404,7 +473,7 @@ impl generate::Engine for Engine {
                 return Err(Error::Engine(format!("slot {} is over-full", feed.slot)));
             }
             if feed.sample {
-                sampled.push(self.sample(feed.slot));
+                self.verify(feed, sampled);
                 if sampled.len() == 1 && self.fault == Some(Fault::FailSample(self.steps)) {
                     let error = "a scripted absence of numbers".into();
                     sampled[0].choice = Err(Error::Engine(error));

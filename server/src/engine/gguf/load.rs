@@ -14,18 +14,27 @@ use super::ffi::context::{Context, ContextSpec};
 use super::ffi::{self, Placement};
 #[cfg(not(feature = "portable"))]
 use super::kernels::Choice as Kernels;
+use super::pool::{Pool, Traits};
 use super::sequences::{Parts, Sequences};
 use super::vision::{self, Vision};
 use super::vocabulary::Vocabulary;
-use super::{Preference, Spec, complaints, processors};
+use super::{CacheType, Preference, Spec, complaints, processors};
 use crate::engine::{Ability, Facts, Memory};
 use crate::inference::Error;
 use crate::inference::generate::Limits;
 
-/// llama.cpp's `LLAMA_MAX_SEQ`.
-const MOST_SLOTS: u32 = 256;
-/// Most tokens computed at once inside a step; llama.cpp's default, beyond which prefill gains nothing.
-const MICRO_BATCH: u32 = 512;
+/// Most tokens that are guessed in one step, of all sequences together.
+const GUESSED_TOKENS: u32 = 32;
+/// Most tokens computed at once inside a step. More make prefill no faster, and what is computed of their attention to a
+/// whole pool takes memory in proportion.
+const MICRO_BATCH: u32 = 128;
+
+/// The same for models that see: some look at all parts of an image at once, and images have at most so many.
+const MICRO_BATCH_OF_IMAGES: u32 = 512;
+
+/// Without flash attention a step looks at every cell of the pool, whoever's it is. A cell's share of a step is about a
+/// thousandth of the time that computing its token takes (measured in docs/decisions/0006-shared-cells.md).
+const KEPT_STEPS: u32 = 768;
 
 /// An adapter's own alpha says how strong it is; this factor is on top of that.
 const ADAPTER_STRENGTH: f32 = 1.0;
@@ -190,27 +199,34 @@ pub(super) fn sequences<'model>(
     spec: &Spec,
 ) -> Result<(Sequences<'model>, Facts), Error> {
     let vocabulary = Vocabulary::new(model)?;
-    let slots = spec.slots.clamp(1, MOST_SLOTS);
     let context = spec.context.clamp(1, trained_context(model)?);
-    let all = context
-        .checked_mul(slots)
-        .and_then(NonZeroU32::new)
-        .ok_or_else(|| {
-            Error::LoadFailed(format!("{slots} contexts of {context} tokens are too many"))
-        })?;
+    let too_many = || Error::LoadFailed(format!("contexts of {context} tokens are too many"));
+    let pool =
+        Pool::new(Traits::of(model), context, spec.slots, spec.cells).ok_or_else(too_many)?;
+    let cells = NonZeroU32::new(pool.cells).ok_or_else(too_many)?;
     // Every sequence must be able to advance in one step.
-    let batch = spec.batch.max(slots).min(all.get());
+    let batch = spec.batch.max(pool.slots).min(pool.cells);
+    let outputs = (pool.slots + GUESSED_TOKENS).min(batch);
     let (threads, thread_count) = threads(spec.threads)?;
 
-    let micro_batch = batch.min(MICRO_BATCH);
+    let micro_batch = batch.min(match spec.projector {
+        Some(_) => MICRO_BATCH_OF_IMAGES,
+        None => MICRO_BATCH,
+    });
+    // On processors llama.cpp computes it row by row for less than 64 tokens at a time, which takes several times as long
+    // (docs/decisions/0006-shared-cells.md). A quantised cache cannot do without.
+    let can_do_without = spec.cache_type == CacheType::F16;
+    let wanted_attention = (spec.flash_attention).or(can_do_without.then_some(false));
+    let flash_attention = flash_attention(wanted_attention);
     let wanted = ContextSpec {
-        tokens: all,
-        sequences: slots,
+        tokens: cells,
+        sequences: pool.sequences,
+        is_shared: pool.shares,
         batch,
         micro_batch,
-        outputs: slots,
+        outputs,
         threads: thread_count,
-        flash_attention: flash_attention(spec.flash_attention),
+        flash_attention,
         cache_type: spec.cache_type,
     };
     let (made, errors) = complaints::heard(|| Context::new(backend, model, wanted));
@@ -220,9 +236,18 @@ pub(super) fn sequences<'model>(
     }
 
     let limits = Limits {
-        slots,
+        slots: pool.slots,
+        sequences: pool.sequences,
         context,
+        cells: pool.cells,
         step_tokens: made.batch_tokens(),
+        step_outputs: outputs,
+        shares: pool.shares,
+        kept_steps: match flash_attention {
+            llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED => KEPT_STEPS,
+            _ => u32::MAX,
+        },
+        rewinds: !(model.is_recurrent() || model.is_hybrid()),
         vocabulary: vocabulary.size(),
     };
     let projector = spec.projector.as_deref();
@@ -247,7 +272,7 @@ pub(super) fn sequences<'model>(
     let facts = Facts {
         ability: Ability::Generate,
         context,
-        slots,
+        slots: pool.slots,
         threads,
         description: String::new(),
         memory: memory(model, &sequences.context),

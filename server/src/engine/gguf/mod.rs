@@ -1,6 +1,6 @@
 //! GGUF models through llama.cpp.
 //!
-//! [`load`] makes a model and a context, [`sequences`] is the port of generation on them and [`encoder`] that of encoding,
+//! [`load`] makes a model and a context, [`pool`] says how the context's room is divided, [`sequences`] is the port of generation on them and [`encoder`] that of encoding,
 //! [`sampling`] chooses tokens, [`grammar`] says which may be chosen and [`vocabulary`] turns text into tokens and back.
 //! [`vision`] turns images into tokens, and [`layout`] says where a sequence's tokens lie.
 //! `llama-cpp-2` is used wherever it can be; [`ffi`] holds the rest. [`kernels`] computes products of quantised weights in
@@ -15,6 +15,7 @@ mod grammar;
 mod kernels;
 mod layout;
 mod load;
+mod pool;
 mod processors;
 mod quantize;
 mod sampling;
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use self::quantize::{Level, Quantize};
 use super::Facts;
 use crate::inference::encode::{self, Encoder};
-use crate::inference::generate::{self, Engine, Policy};
+use crate::inference::generate::{self, Engine, Guesses, Policy};
 use crate::inference::{Error, Inbox, Outbox};
 
 /// A GGUF model and how to load it.
@@ -46,6 +47,9 @@ pub struct Spec {
     pub context: u32,
     /// Sequences that can advance together.
     pub slots: u32,
+    /// Tokens that all sequences together can hold, at least a context. A model whose sequences cannot share these advances
+    /// only as many as there are whole contexts.
+    pub cells: u32,
     /// Most tokens in one engine call (`num_batch`).
     pub batch: u32,
     /// Threads; 0 chooses from the processors this process may use.
@@ -56,10 +60,12 @@ pub struct Spec {
     pub kernels: Preference,
     /// Type of the key-value cache.
     pub cache_type: CacheType,
-    /// Flash attention. `None` lets llama.cpp choose.
+    /// Flash attention. `None`: only where the cache cannot do without.
     pub flash_attention: Option<bool>,
     /// How long the cache of ended jobs is kept when nobody asks for anything.
     pub cache_idle: Duration,
+    /// Whether to guess what comes next and verify that, where it is faster.
+    pub guesses: bool,
 }
 
 /// A GGUF model that turns texts into vectors or scores, and how to load it.
@@ -115,6 +121,10 @@ pub fn serve(
         ready(facts);
         let policy = Policy {
             cache_idle: spec.cache_idle,
+            guesses: match spec.guesses {
+                true => Guesses::WhereFaster,
+                false => Guesses::Never,
+            },
         };
         generate::run(engine, policy, inbox, outbox);
     })

@@ -52,10 +52,10 @@ impl<'model> Sequences<'model> {
     pub(super) fn new(parts: Parts<'model>) -> Self {
         Self {
             batch: Batch::new(parts.limits.step_tokens),
-            slots: (0..parts.limits.slots).map(|_| None).collect(),
+            slots: (0..parts.limits.sequences).map(|_| None).collect(),
             scratch: Scratch::new(),
             vision: parts.vision,
-            layouts: vec![Layout::default(); parts.limits.slots as usize],
+            layouts: vec![Layout::default(); parts.limits.sequences as usize],
             compiler: OnceCell::new(),
             context: parts.context,
             vocabulary: parts.vocabulary,
@@ -74,6 +74,7 @@ impl<'model> Sequences<'model> {
             position: 0,
             tokens: &[self.vocabulary.beginning().unwrap_or(0)],
             sample: false,
+            guessed: 0,
         };
         self.decode(&[feed])
             .map_err(|error| Error::LoadFailed(format!("the first step failed: {error}")))?;
@@ -93,7 +94,7 @@ impl<'model> Sequences<'model> {
                 .map_err(|error| Error::Engine(format!("decoding a batch: {error}")))
         });
         // llama.cpp takes back what the failed part of a batch put into the cache, but not what earlier parts did.
-        let slots = self.limits.slots;
+        let slots = self.limits.sequences;
         for feed in feeds.iter().filter(|feed| feed.slot < slots) {
             match computed {
                 Ok(()) => self.layouts[feed.slot as usize].extend(length(feed.tokens)),
@@ -107,12 +108,12 @@ impl<'model> Sequences<'model> {
     fn fill(&mut self, feeds: &[Feed<'_>]) -> Result<(), Error> {
         self.batch.clear();
         for feed in feeds {
-            if feed.slot >= self.limits.slots || feed.tokens.is_empty() {
+            if feed.slot >= self.limits.sequences || feed.tokens.len() <= feed.guessed as usize {
                 return Err(Error::Engine(format!(
                     "{} tokens for slot {} of {}",
                     feed.tokens.len(),
                     feed.slot,
-                    self.limits.slots
+                    self.limits.sequences
                 )));
             }
             let layout = &self.layouts[feed.slot as usize];
@@ -123,7 +124,8 @@ impl<'model> Sequences<'model> {
                     layout.tokens()
                 )));
             }
-            let last = feed.tokens.len() - 1;
+            // The last one before the guesses, and these.
+            let sampled = feed.tokens.len() - 1 - feed.guessed as usize;
             let first = position(layout.position(feed.position))?;
             for (position, (index, &token)) in (first..).zip(feed.tokens.iter().enumerate()) {
                 if !self.vocabulary.contains(token) {
@@ -133,7 +135,7 @@ impl<'model> Sequences<'model> {
                     token,
                     position,
                     sequence: sequence(feed.slot),
-                    output: feed.sample && index == last,
+                    output: feed.sample && index >= sampled,
                 };
                 if !self.batch.add(entry) {
                     return Err(Error::Engine(format!(
@@ -230,6 +232,21 @@ impl Engine for Sequences<'_> {
         0
     }
 
+    fn share(&mut self, from: Slot, to: Slot, tokens: u32) -> u32 {
+        if !self.limits.shares || self.layouts[to as usize].tokens() > 0 {
+            return 0;
+        }
+        let mut shared = self.layouts[from as usize].clone();
+        shared.truncate(shared.whole(tokens));
+        let Ok(before) = i32::try_from(shared.position(shared.tokens())) else {
+            return 0;
+        };
+        (self.context).share(sequence(from), sequence(to), before);
+        let tokens = shared.tokens();
+        self.layouts[to as usize] = shared;
+        tokens
+    }
+
     fn shift(&mut self, slot: Slot, keep: u32, count: u32) -> bool {
         let moved = keep + count;
         let layout = &self.layouts[slot as usize];
@@ -316,6 +333,7 @@ impl Sequences<'_> {
                     position,
                     tokens: part,
                     sample: feed.sample && next == end,
+                    guessed: 0,
                 };
                 self.advance(&[text], sampled)?;
             }
@@ -346,28 +364,53 @@ impl Sequences<'_> {
         let mut computed = 0;
         for feed in feeds {
             computed += feed.tokens.len();
-            if !feed.sample {
-                continue;
+            if feed.sample {
+                self.verify(feed, computed, sampled)?;
             }
-            let last = i32::try_from(computed - 1).expect("a batch has fewer than 2^31 tokens");
-            let logits = (self.context.logits(last))
-                .ok_or_else(|| Error::Engine("the last token of a feed has no logits".into()))?;
-            let chooser = self.slots[feed.slot as usize]
-                .as_mut()
-                .ok_or_else(|| Error::Engine(format!("slot {} was not begun", feed.slot)))?;
-            let chosen = chooser.sampler.sample(logits, &mut self.scratch);
-            let choice = chosen.map(|Chosen { token, is_last }| Choice {
-                token,
-                logprob: (chooser.logprobs)
-                    .map(|alternatives| logprobs(&self.vocabulary, logits, token, alternatives)),
-                is_last,
-            });
+        }
+        Ok(())
+    }
+
+    /// Samples after the last token of a feed before its guesses, and goes on while what is sampled was guessed. `end` is the
+    /// feed's in the batch.
+    fn verify(
+        &mut self,
+        feed: &Feed<'_>,
+        end: usize,
+        sampled: &mut Vec<Sampled>,
+    ) -> Result<(), Error> {
+        let guesses = &feed.tokens[feed.tokens.len() - feed.guessed as usize..];
+        let last = end - 1 - guesses.len();
+        for (entry, guess) in (last..end).zip(guesses.iter().map(Some).chain([None])) {
+            let choice = self.sample(feed.slot, entry)?;
+            let goes_on = (choice.as_ref())
+                .is_ok_and(|choice| Some(&choice.token) == guess && !choice.is_last);
             sampled.push(Sampled {
                 slot: feed.slot,
                 choice,
             });
+            if !goes_on {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Samples what follows an entry of the batch.
+    fn sample(&mut self, slot: Slot, entry: usize) -> Result<Result<Choice, Error>, Error> {
+        let entry = i32::try_from(entry).expect("a batch has fewer than 2^31 tokens");
+        let logits = (self.context.logits(entry))
+            .ok_or_else(|| Error::Engine("a token that was asked for has no logits".into()))?;
+        let chooser = self.slots[slot as usize]
+            .as_mut()
+            .ok_or_else(|| Error::Engine(format!("slot {slot} was not begun")))?;
+        let chosen = chooser.sampler.sample(logits, &mut self.scratch);
+        Ok(chosen.map(|Chosen { token, is_last }| Choice {
+            token,
+            logprob: (chooser.logprobs)
+                .map(|alternatives| logprobs(&self.vocabulary, logits, token, alternatives)),
+            is_last,
+        }))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use super::{Compiler, Rules, Sampling, TokenLogprob};
 use crate::inference::{Error, Token};
 
-/// Index of one of an engine's sequences, `0..limits().slots`.
+/// Index of one of an engine's sequences, `0..limits().sequences`.
 pub type Slot = u32;
 
 /// What an engine was loaded for.
@@ -15,10 +15,23 @@ pub type Slot = u32;
 pub struct Limits {
     /// Sequences that can advance together.
     pub slots: u32,
+    /// Sequences that it keeps, at least as many: those beyond hold what later ones may go on from.
+    pub sequences: u32,
     /// Tokens one sequence can hold.
     pub context: u32,
+    /// Tokens that all sequences together can hold, at least one context. Shared ones count once.
+    pub cells: u32,
     /// Most tokens of all sequences together in one [`Engine::step`].
     pub step_tokens: u32,
+    /// Most of them that something is sampled after.
+    pub step_outputs: u32,
+    /// Whether [`Engine::share`] works. If not, each sequence has cells of its own, enough for its context.
+    pub shares: bool,
+    /// Steps with streams in them after which the cache of an ended job has cost, by its mere presence, as much time as
+    /// computing it again would; [`u32::MAX`] if it costs none.
+    pub kept_steps: u32,
+    /// Whether the end of a sequence can be taken back with [`Engine::cut`], wherever that is.
+    pub rewinds: bool,
     /// Number of tokens in the vocabulary: valid ids are `0..vocabulary`.
     pub vocabulary: u32,
 }
@@ -34,6 +47,11 @@ pub struct Feed<'a> {
     pub tokens: &'a [Token],
     /// Whether to sample the token that follows the last one.
     pub sample: bool,
+    /// How many of the tokens, at the end, are guesses. Only where something is sampled, and fewer than there are tokens.
+    ///
+    /// Then the token that follows the last one before the guesses is sampled first, and as long as what is sampled is
+    /// what was guessed, the token after that too.
+    pub guessed: u32,
 }
 
 /// What was sampled for one sequence in a step.
@@ -201,6 +219,10 @@ pub trait Engine {
     /// cannot cut its cache at will (a recurrent one) empties it and returns 0.
     fn cut(&mut self, slot: Slot, position: u32) -> u32;
 
+    /// Makes the first tokens of one sequence the beginning of another, which is empty, without computing them. Returns how
+    /// many are there then.
+    fn share(&mut self, from: Slot, to: Slot, tokens: u32) -> u32;
+
     /// Removes `count` tokens after the first `keep` and moves the rest down. False if the engine cannot.
     fn shift(&mut self, slot: Slot, keep: u32, count: u32) -> bool;
 
@@ -208,7 +230,8 @@ pub trait Engine {
     fn release(&mut self);
 
     /// Computes the feeds of one batch, at most [`Limits::step_tokens`] tokens in all, and appends to `sampled` one
-    /// entry per feed that asks for it, in the order of the feeds. A feed that does not ask has one if it failed alone.
+    /// entry per feed that asks for it, in the order of the feeds, and further ones for guesses that are right. A feed that
+    /// does not ask has one if it failed alone. What was fed of wrong guesses is left for the caller to cut.
     ///
     /// # Errors
     /// [`Error::Engine`] when the computation failed as a whole; the caches of the fed slots are then in doubt.

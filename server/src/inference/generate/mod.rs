@@ -18,7 +18,7 @@ pub use self::constraint::{
     Calls, Compiler, Constraint, Grammar, Opening, Preface, Rules, Thoughts,
 };
 pub use self::engine::{Begin, Choice, Engine, Feed, Limits, Sampled, Seeing, Seen, Sight, Slot};
-pub use self::run::{Policy, run};
+pub use self::run::{Guesses, Policy, run};
 use super::{Error, Token};
 
 /// Continue a prompt.

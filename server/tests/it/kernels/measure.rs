@@ -58,6 +58,7 @@ impl Side {
             projector: None,
             context: 1024,
             slots: SLOTS,
+            cells: 1024 * SLOTS,
             batch: 512,
             threads: 0,
             use_mmap: None,
@@ -65,6 +66,7 @@ impl Side {
             cache_type: CacheType::F16,
             flash_attention: None,
             cache_idle: Duration::from_secs(180),
+            guesses: true,
         };
         thread::spawn(move || {
             gguf::with_engine(&spec, |engine, facts| {
@@ -109,6 +111,7 @@ fn feed(engine: &mut dyn Engine, slot: u32, tokens: &[Token]) {
             position,
             tokens,
             sample: false,
+            guessed: 0,
         };
         engine.step(&[feed], &mut Vec::new()).unwrap();
         position += u32::try_from(tokens.len()).unwrap();
@@ -137,6 +140,7 @@ fn measured(engine: &mut dyn Engine, work: Work) -> f64 {
                         position: u32::try_from(at).unwrap(),
                         tokens: &tokens[at..=at],
                         sample: true,
+                        guessed: 0,
                     })
                     .collect();
                 sampled.clear();

@@ -17,9 +17,12 @@ use crate::inference::Token;
 /// How a context is made.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine::gguf) struct ContextSpec {
-    /// Tokens that all sequences hold together; each has its share.
+    /// Tokens that all sequences hold together.
     pub(in crate::engine::gguf) tokens: NonZeroU32,
     pub(in crate::engine::gguf) sequences: u32,
+    /// Whether all sequences share the room for tokens, so that a token's cell can be part of several. Otherwise each has
+    /// its part of it.
+    pub(in crate::engine::gguf) is_shared: bool,
     /// Most tokens of a batch.
     pub(in crate::engine::gguf) batch: u32,
     /// Most tokens that are computed at once.
@@ -61,8 +64,7 @@ impl<'model> Context<'model> {
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = spec.tokens.get();
         params.n_seq_max = spec.sequences;
-        // Each sequence has a cache of its own, so that none takes room or time from another.
-        params.kv_unified = false;
+        params.kv_unified = spec.is_shared;
         params.n_batch = spec.batch;
         params.n_ubatch = spec.micro_batch;
         params.n_outputs_max = spec.outputs.min(spec.batch);
@@ -182,6 +184,13 @@ impl<'model> Context<'model> {
     pub(in crate::engine::gguf) fn move_down(&mut self, sequence: i32, from: i32, distance: i32) {
         // SAFETY: as above; that the model can is known when this is called.
         unsafe { sys::llama_memory_seq_add(self.memory(), sequence, from, -1, -distance) };
+    }
+
+    /// Makes the positions of one sequence before this one those of another, which is empty. Only where sequences share the
+    /// room for tokens; what was computed is not copied then.
+    pub(in crate::engine::gguf) fn share(&mut self, from: i32, to: i32, before: i32) {
+        // SAFETY: the memory belongs to the context; both are among the sequences it was made for.
+        unsafe { sys::llama_memory_seq_cp(self.memory(), from, to, 0, before) };
     }
 
     /// The last position that the model keeps of a sequence; -1 if there is none.

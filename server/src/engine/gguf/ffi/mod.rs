@@ -179,6 +179,12 @@ pub(super) fn trained_context(model: &LlamaModel) -> i32 {
     unsafe { sys::llama_model_n_ctx_train(raw(model)) }
 }
 
+/// Whether some layers look only at the newest tokens.
+pub(super) fn has_window(model: &LlamaModel) -> bool {
+    // SAFETY: the pointer is valid while `model` is borrowed.
+    unsafe { sys::llama_model_n_swa(raw(model)) > 0 }
+}
+
 /// Whether prompts would have to go through an encoder first (T5 and its like).
 pub(super) fn has_encoder(model: &LlamaModel) -> bool {
     // SAFETY: the pointer is valid while `model` is borrowed.

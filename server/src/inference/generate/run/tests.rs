@@ -7,8 +7,10 @@ use crate::engine::fake::{self, Fault, Spec};
 use crate::inference::encode::{self, Classify, Embed};
 use crate::inference::generate::scheduler::WAITING_JOBS;
 use crate::inference::generate::{
-    Calls, Constraint, Grammar, Logprob, Opening, Overflow, Piece, Preface,
+    Admitted, Calls, Constraint, Finished, Generate, Grammar, Opening, Overflow, Piece, Preface,
+    Sampling, TokenLogprob,
 };
+use crate::inference::{Job, Token};
 
 /// More than any test here sends.
 const COMMANDS: usize = 1024;
@@ -326,10 +328,100 @@ fn a_known_prefix_is_reused_and_changes_nothing() {
     assert_eq!(usage(1).cached_tokens, usage(0).prompt_tokens);
 }
 
+/// Runs jobs on an engine whose every token follows from all that its cache holds.
+fn walk(cells: u32, policy: Policy, jobs: Vec<Generate>) -> (Vec<Step>, Vec<Answer>) {
+    let mut engine = fake::Engine::new(&echo(3));
+    engine.walks = true;
+    engine.cells = cells;
+    let (sender, receiver) = sync_channel(COMMANDS);
+    let left = jobs.len();
+    for (id, job) in (0..).zip(jobs) {
+        sender
+            .send(Command::Submit(id, Job::Generate(job)))
+            .unwrap();
+    }
+    let mut recorder = Recorder {
+        events: Vec::new(),
+        steps: Vec::new(),
+        left,
+        commands: sender,
+        react: &mut |_, _| None,
+    };
+    run(&mut engine, policy, &Inbox::new(receiver), &mut recorder);
+    let Recorder { events, steps, .. } = recorder;
+    let answers = Served {
+        events,
+        steps: Vec::new(),
+    };
+    (steps, answers.answers().into_values().collect())
+}
+
+fn walks() -> Vec<Generate> {
+    let walk = |prompt: &String| Generate {
+        max_tokens: Some(90),
+        logprobs: Some(1),
+        ..job(prompt)
+    };
+    prompts().iter().map(walk).collect()
+}
+
+/// In company, with shared beginnings, guesses, and too few cells for all.
+#[test]
+fn every_way_of_computing_says_the_same() {
+    let plain = Policy {
+        guesses: Guesses::Never,
+        ..Policy::default()
+    };
+    let alone: Vec<Answer> = walks()
+        .into_iter()
+        .map(|job| walk(0, plain, vec![job]).1.remove(0))
+        .collect();
+    let guessing = Policy {
+        guesses: Guesses::Always,
+        ..plain
+    };
+    for (cells, policy) in [(0, plain), (0, guessing), (4096, guessing)] {
+        let (steps, answers) = walk(cells, policy, walks());
+        for (answer, alone) in answers.iter().zip(&alone) {
+            assert_eq!(answer.text, alone.text);
+            assert_eq!(answer.logprobs, alone.logprobs);
+            let [one, other] = [answer, alone].map(|answer| answer.finished.as_ref().unwrap());
+            assert_eq!(one.usage.generated_tokens, 90);
+            assert_eq!((one.reason, &one.context), (other.reason, &other.context));
+        }
+        let guessed: u32 = steps.iter().map(|step| step.guessed_tokens).sum();
+        let right: u32 = steps.iter().map(|step| step.right_tokens).sum();
+        let guesses = policy.guesses == Guesses::Always;
+        assert_eq!(guessed > 0, guesses);
+        assert!(right <= guessed && (right > 0) == guesses);
+        let generated: u32 = steps.iter().map(|step| step.generated_tokens).sum();
+        assert_eq!(generated, 8 * 90);
+    }
+}
+
+#[test]
+fn nothing_is_said_after_a_stop_string_inside_a_guess() {
+    let stop = |guesses| {
+        let policy = Policy {
+            guesses,
+            ..Policy::default()
+        };
+        let job = Generate {
+            stop: vec!["eab".into()],
+            max_tokens: Some(200),
+            ..job("abcdeabcdeabcde")
+        };
+        let answer = walk(0, policy, vec![job]).1.remove(0);
+        (answer.text, answer.finished.unwrap().context)
+    };
+    assert_eq!(stop(Guesses::Always), stop(Guesses::Never));
+}
+
 #[test]
 fn a_cache_that_nobody_uses_is_given_back() {
     let policy = Policy {
         cache_idle: Duration::ZERO,
+        ..Policy::default()
     };
     let (sender, receiver) = sync_channel(COMMANDS);
     let submit = |id| Command::Submit(id, Job::Generate(job("abcd")));
@@ -607,9 +699,9 @@ fn a_failed_sample_fails_its_job_and_no_other() {
     assert_eq!(answers[&0].text, "a");
     assert_eq!(answers[&1].text, "efgh");
     assert_eq!(answers[&2].text, "abcd");
-    // What a sequence without numbers left in the cache is not trusted.
+    // What a sequence without numbers left in the cache is not trusted; the other job's first token is.
     let usage = answers[&2].finished.as_ref().unwrap().usage;
-    assert_eq!(usage.cached_tokens, 0);
+    assert_eq!(usage.cached_tokens, 1);
 }
 
 fn constrained(prompt: &str, grammar: Grammar) -> Generate {
@@ -881,46 +973,6 @@ fn the_loop_ends_with_its_inbox() {
         &mut recorder,
     );
     assert!(recorder.events.is_empty());
-}
-
-#[test]
-fn samples_that_nobody_asked_for_fail_the_step() {
-    let feed = |slot, sample| Feed {
-        slot,
-        position: 0,
-        tokens: &[1],
-        sample,
-    };
-    let sampled = |slot, token| Sampled {
-        slot,
-        choice: Ok(Choice {
-            token,
-            logprob: None,
-            is_last: false,
-        }),
-    };
-    let feeds = [feed(0, true), feed(1, false), feed(2, true)];
-    assert!(check_answers(&feeds, &[sampled(0, 4), sampled(2, 0)], 5).is_ok());
-    assert!(check_answers(&feeds, &[sampled(0, 4)], 5).is_err());
-    assert!(check_answers(&feeds, &[sampled(2, 4), sampled(0, 4)], 5).is_err());
-    assert!(check_answers(&feeds, &[sampled(0, 5), sampled(2, 0)], 5).is_err());
-    assert!(check_answers(&feeds, &[sampled(0, -1), sampled(2, 0)], 5).is_err());
-}
-
-#[test]
-fn log_probabilities_can_always_be_written() {
-    let entry = |logprob| Logprob {
-        bytes: Vec::new(),
-        logprob,
-    };
-    let strange = TokenLogprob {
-        chosen: entry(f32::NAN),
-        top: vec![entry(f32::NEG_INFINITY), entry(1e-7), entry(-1.5)],
-    };
-    let written = writable(strange);
-    assert_eq!(written.chosen.logprob, f32::MIN);
-    let top: Vec<f32> = written.top.iter().map(|entry| entry.logprob).collect();
-    assert_eq!(top, [f32::MIN, 0.0, -1.5]);
 }
 
 /// A job that shows an image, which is three tokens to the fake.

@@ -20,8 +20,13 @@ fn assert_passed(output: &Output) {
 
 #[tokio::test]
 async fn replies_are_those_of_ollama() {
-    // With the kernels that Ollama's answers were computed with: others round otherwise, and greedy text may take another turn.
-    let server = Server::start_with([("CHASKI_KERNELS", "llama.cpp")]).await;
+    // With the kernels and the attention that Ollama's answers were computed with: others round otherwise, and greedy text may
+    // take another turn.
+    let settings = [
+        ("CHASKI_KERNELS", "llama.cpp"),
+        ("OLLAMA_FLASH_ATTENTION", "1"),
+    ];
+    let server = Server::start_with(settings).await;
     let url = format!("http://{}", server.address());
     assert_passed(&suite(vec!["replay".into(), url]).await);
 }

@@ -14,8 +14,26 @@ const PROMPTS: [&str; 3] = [
      the work, what the green colour of the leaves has to do with it, and what becomes of all that in the night.",
 ];
 
-/// Largest difference of a token's log probability: both round activations to bytes, and the rest of their rounding is far below.
-const TOLERANCE: f64 = 0.02;
+/// How much log probabilities may differ: both sides round activations to bytes, and where two tokens are about as probable
+/// that shows in one of them.
+const TOLERANCE: Tolerance = Tolerance {
+    mean: 0.01,
+    any: 0.05,
+};
+
+/// What company may change: attention, which is llama.cpp's, adds up in another order when a step has more columns. A product's
+/// outputs do not depend on that, as the unit tests show to the bit.
+const COMPANY: Tolerance = Tolerance {
+    mean: 0.01,
+    any: 0.02,
+};
+
+/// Bounds of the differences of log probabilities of one answer's tokens.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    mean: f64,
+    any: f64,
+}
 
 /// Tokens and their log probabilities.
 async fn answer(server: &Server, prompt: &str) -> Vec<(String, f64)> {
@@ -38,18 +56,20 @@ async fn answer(server: &Server, prompt: &str) -> Vec<(String, f64)> {
 }
 
 /// The same tokens, as probable.
-fn alike(got: &[(String, f64)], expected: &[(String, f64)], tolerance: f64) {
+fn alike(got: &[(String, f64)], expected: &[(String, f64)], tolerance: Tolerance) {
     let text = |tokens: &[(String, f64)]| -> String {
         tokens.iter().map(|(token, _)| token.as_str()).collect()
     };
     assert!(!got.is_empty());
     assert_eq!(text(got), text(expected));
-    for ((token, got), (_, expected)) in got.iter().zip(expected) {
-        assert!(
-            (got - expected).abs() < tolerance,
-            "{token}: {got} {expected}"
-        );
-    }
+    let off = |(got, expected): (&(String, f64), &(String, f64))| (got.1 - expected.1).abs();
+    let differences: Vec<f64> = got.iter().zip(expected).map(off).collect();
+    let mean = differences.iter().sum::<f64>() / differences.len() as f64;
+    let largest = differences.iter().copied().fold(0.0, f64::max);
+    assert!(
+        mean < tolerance.mean && largest < tolerance.any,
+        "{mean} on average, {largest} at most: {got:?} {expected:?}"
+    );
 }
 
 #[tokio::test]
@@ -61,10 +81,6 @@ async fn a_model_answers_alike_with_our_kernels_and_with_llama_cpps() {
         alike(&ours, &theirs, TOLERANCE);
     }
 }
-
-/// Largest difference of a token's log probability that company may make: attention, which is llama.cpp's, adds up in another order when
-/// a step has more columns. A product's outputs do not depend on that, as the unit tests show to the bit.
-const COMPANY: f64 = 0.02;
 
 #[tokio::test]
 async fn company_changes_nothing_in_an_answer() {

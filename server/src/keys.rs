@@ -164,6 +164,13 @@ impl fmt::Debug for Secret {
 }
 
 impl Key {
+    /// A number that no other key has but by a chance of one in 2^64. It tells nothing of the key.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        let first = self.hash.first_chunk().expect("a hash has 32 bytes");
+        u64::from_le_bytes(*first)
+    }
+
     /// A new key of this name, and what is known of it.
     ///
     /// # Errors

@@ -90,6 +90,16 @@ fn needed(route: Option<&str>) -> Option<Scope> {
     }
 }
 
+tokio::task_local! {
+    static CALLER: u64;
+}
+
+/// Whose request the current task handles: the same number for the same key, and 0 where no key was asked for.
+#[must_use]
+pub fn caller() -> u64 {
+    CALLER.try_with(|caller| *caller).unwrap_or_default()
+}
+
 /// Lets those pass who show a key that the route takes.
 pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(keys) = app.edge.keys() else {
@@ -102,7 +112,7 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
     match judge(&keys, request.headers(), needed) {
         Ok(key) => {
             observe::about_key(&key.name);
-            next.run(request).await
+            CALLER.scope(key.number(), next.run(request)).await
         }
         Err(error @ Error::Unauthorized(_)) => {
             let mut response = error.into_response();

@@ -1,8 +1,8 @@
 //! How answers are to be written, whatever the dialect that said so.
 
-use super::Error;
 use super::options::Options;
 use super::session::Purpose;
+use super::{Error, access};
 use crate::duration::KeepAlive;
 use crate::inference::Token;
 use crate::inference::generate::{Constraint, Generate, Piece};
@@ -101,6 +101,7 @@ impl Manner {
             visible: Vec::new(),
             constraint,
             logit_bias: self.logit_bias.clone(),
+            caller: access::caller(),
         }
     }
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-# Numbers that were computed in floating point by different kernels.
+# Numbers that were computed in floating point by different kernels. The relative bound is for log probabilities of what is
+# next to impossible, which all the rounding of a model goes into.
 TOLERANCE = 0.02
+RELATIVE_TOLERANCE = 0.01
 ABSENT = "<absent>"
 
 
@@ -61,5 +64,5 @@ def is_close(theirs: Any, ours: Any) -> bool:
         return theirs is ours
     if isinstance(theirs, float) or isinstance(ours, float):
         numbers = isinstance(theirs, int | float) and isinstance(ours, int | float)
-        return numbers and abs(theirs - ours) <= TOLERANCE
+        return numbers and math.isclose(theirs, ours, rel_tol=RELATIVE_TOLERANCE, abs_tol=TOLERANCE)
     return theirs == ours

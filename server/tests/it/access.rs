@@ -137,6 +137,28 @@ async fn every_route_takes_a_key_and_the_scope_it_needs() {
 }
 
 #[tokio::test]
+async fn a_prompt_goes_on_only_from_what_its_own_caller_asked() {
+    let guarded = Guarded::start().await;
+    let cached = async |key| {
+        let body = json!({
+            "model": "tiny", "max_tokens": 1,
+            "messages": [{"role": "user", "content": "Which of the five oceans is the deepest, and how deep is it there?"}],
+        });
+        let request = guarded
+            .ask(Method::POST, "/v1/chat/completions", Some(key))
+            .json(&body);
+        let usage = Reply::of(request).await.json()["usage"].take();
+        usage["prompt_tokens_details"]["cached_tokens"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(cached(guarded.user.reveal()).await, 0);
+    assert_eq!(cached(ADMIN).await, 0);
+    assert!(cached(guarded.user.reveal()).await > 10);
+    assert!(cached(ADMIN).await > 10);
+}
+
+#[tokio::test]
 async fn a_refusal_is_told_in_the_dialect_of_the_route() {
     let guarded = Guarded::start().await;
     let reply = async |path: &str, key: Option<&str>| -> (u16, Value) {

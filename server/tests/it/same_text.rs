@@ -69,6 +69,7 @@ fn chat(user: &str) -> Generate {
         visible: Vec::new(),
         constraint: None,
         logit_bias: Vec::new(),
+        caller: 0,
     }
 }
 

@@ -306,6 +306,7 @@ fn job(prompt: &str) -> Generate {
         visible: Vec::new(),
         constraint: None,
         logit_bias: Vec::new(),
+        caller: 0,
     }
 }
 

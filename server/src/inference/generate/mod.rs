@@ -43,6 +43,9 @@ pub struct Generate {
     pub constraint: Option<Box<Constraint>>,
     /// Added to the logits of these tokens before any other step; negative infinity forbids a token.
     pub logit_bias: Vec<(Token, f32)>,
+    /// Whose job it is. A prompt goes on only from what was computed for the same caller: else the time that a reply takes would
+    /// tell what others asked.
+    pub caller: u64,
 }
 
 /// A part of a prompt.

@@ -199,6 +199,7 @@ mod tests {
             visible: Vec::new(),
             constraint: None,
             logit_bias: Vec::new(),
+            caller: 0,
         }
     }
 

@@ -109,8 +109,7 @@ impl Loop<'_> {
             .saturating_mul(CONTEXTS_PER_ANSWER);
         self.scheduler.submit(Request {
             id,
-            // Callers have no keys that would tell their prompts apart.
-            scope: 0,
+            scope: job.caller,
             prompt: prompt.tokens,
             keep: prompt.keep,
             shift: job.overflow.shift,

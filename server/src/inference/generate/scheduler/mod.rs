@@ -38,7 +38,7 @@ pub const WAITING_JOBS: usize = 512;
 /// Cells that a job is to find free beyond those of its prompt before it begins, so that it is not paused at once.
 const ROOM: usize = 64;
 
-/// Whose caches a job may go on from: those of the same scope. There is one for all until callers have keys.
+/// Whose caches a job may go on from: those of the same scope, which is that of one caller.
 pub type Scope = u64;
 
 /// A job as the scheduler sees it.

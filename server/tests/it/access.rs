@@ -147,8 +147,8 @@ async fn a_prompt_goes_on_only_from_what_its_own_caller_asked() {
         let request = guarded
             .ask(Method::POST, "/v1/chat/completions", Some(key))
             .json(&body);
-        let usage = Reply::of(request).await.json()["usage"].take();
-        usage["prompt_tokens_details"]["cached_tokens"]
+        let reply: Value = serde_json::from_str(&Reply::of(request).await.text).unwrap();
+        reply["usage"]["prompt_tokens_details"]["cached_tokens"]
             .as_u64()
             .unwrap()
     };

@@ -52,16 +52,18 @@ fn other_weights_or_another_context_are_not_comparable() {
 
 #[test]
 fn a_server_that_remembers_replies_is_found_out() {
+    /// Replies that take their time to decode: others tell nothing.
+    const LONG: &str = "--rounds 2 --requests 4 --num-predict 20";
     let mock = Mock::start("--ttft 20ms --itl 10ms --reply-cache");
     let run = loadgen(&format!(
-        "--target m={} --workload generate {SMALL}",
+        "--target m={} --workload generate {LONG}",
         mock.url
     ));
     assert_eq!(run.code, 4, "{}", run.table);
     let table = on_one_line(&run.table);
     assert!(table.contains("replies are remembered"), "{table}");
     let trusting = loadgen(&format!(
-        "--target m={} --workload generate {SMALL} --no-checks",
+        "--target m={} --workload generate {LONG} --no-checks",
         mock.url
     ));
     assert_eq!(trusting.code, 0, "{}", trusting.table);

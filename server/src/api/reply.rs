@@ -55,18 +55,24 @@ pub async fn whole(mut answer: Answer, dialect: impl Dialect) -> Response {
     }
 }
 
-/// The answer as it comes, one object a line.
-pub fn stream(answer: Answer, dialect: impl Dialect) -> Response {
-    let records = stream::unfold(answer, |mut answer| async {
+/// The answer as it comes, one object a line. As with Ollama the reply begins with the first of them, so that the status is
+/// still free for whatever goes wrong before.
+///
+/// # Errors
+/// What ended the answer before it began.
+pub async fn stream(mut answer: Answer, dialect: impl Dialect) -> Result<Response, Error> {
+    let first = answer.next().await.transpose()?;
+    let rest = stream::unfold(answer, |mut answer| async {
         let piece = answer.next().await?;
         Some((piece, answer))
     });
-    ndjson(records.map(move |piece| {
+    let pieces = stream::iter(first.map(Ok)).chain(rest);
+    Ok(ndjson(pieces.map(move |piece| {
         piece.map(|piece| match piece {
             Piece::Delta(delta) => dialect.delta(delta),
             Piece::Ending(tail, ending) => dialect.ending(tail, ending),
         })
-    }))
+    })))
 }
 
 /// Records, one a line. The first error is the last line. Dropping the reply drops the stream.

@@ -2,12 +2,14 @@
 //! stream ends exactly one way.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures::{Stream, StreamExt, stream};
+use futures::stream::{self, Peekable};
+use futures::{Stream, StreamExt};
 use serde::Serialize;
 
 use super::Error;
@@ -82,20 +84,42 @@ impl Sent {
     }
 }
 
-/// The answers as they come. Dropping the reply drops `pieces`.
-pub fn sse(
+/// The answers as they come. Dropping the reply drops `pieces`. It begins with the first piece, so that the status is still
+/// free for whatever goes wrong before, or when that takes long enough for somebody to take the silence for an end.
+///
+/// # Errors
+/// What failed before the reply began.
+pub async fn sse(
     pieces: impl Stream<Item = Numbered> + Send + Unpin + 'static,
     narrator: impl Narrator,
-) -> Response {
+) -> Result<Response, Error> {
+    let pieces = begun(pieces, SILENCE).await?;
     let told = narrate(pieces, narrator, SILENCE).map(Ok::<_, Infallible>);
-    (
+    Ok((
         [
             (header::CONTENT_TYPE, EVENT_STREAM),
             (header::CACHE_CONTROL, NO_CACHE),
         ],
         Body::from_stream(told),
     )
-        .into_response()
+        .into_response())
+}
+
+/// The same pieces, unless the first of them is a failure and comes while there is patience.
+async fn begun<P: Stream<Item = Numbered> + Unpin>(
+    pieces: P,
+    patience: Duration,
+) -> Result<Peekable<P>, Error> {
+    let mut pieces = pieces.peekable();
+    let failure = Pin::new(&mut pieces).next_if(has_failed);
+    match tokio::time::timeout(patience, failure).await {
+        Ok(Some((_, Err(error)))) => Err(error),
+        _ => Ok(pieces),
+    }
+}
+
+fn has_failed((_, piece): &Numbered) -> bool {
+    piece.is_err()
 }
 
 /// A stream under way. `pieces` is dropped as soon as the stream's end is known, which cancels what still runs.
@@ -231,6 +255,23 @@ mod tests {
         let last = read.last().unwrap().data.as_str().unwrap();
         assert!(last.starts_with("the model's worker process"), "{last}");
         assert_eq!(read.len(), 4, "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn what_fails_before_it_begins_is_no_stream() {
+        let begin = async |pieces: Vec<Numbered>| sse(stream::iter(pieces), Plain).await;
+        let failed = || (0, Err(Error::Failed("no".into())));
+        assert!(begin(vec![failed()]).await.is_err());
+        let begun = (1, Ok(Piece::Delta(Delta::default())));
+        assert!(begin(vec![begun, failed()]).await.is_ok());
+        assert!(begin(vec![]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_takes_long_begins_before_its_first_piece() {
+        let pending = begun(stream::pending(), Duration::ZERO).await.unwrap();
+        let mut told = Box::pin(narrate(pending, Plain, Duration::ZERO));
+        assert!(told.next().await.unwrap().starts_with(b"event: opening"));
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use chaski::store::Name;
 use futures::StreamExt;
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -20,19 +21,15 @@ async fn a_killed_worker_costs_its_streams_one_error_each_and_the_next_request_i
         "model": "tiny", "prompt": "Write a detailed essay about climate change:", "think": false,
         "options": { "temperature": 0 },
     });
-    let mut streams = Vec::new();
-    for _ in 0..8 {
-        let response = server
-            .request(Method::POST, "/api/generate")
-            .body(body.to_string())
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(response.status(), 200);
-        streams.push(response.bytes_stream());
-    }
+    let asked = (0..8).map(async |_| {
+        let request = server.request(Method::POST, "/api/generate");
+        request.body(body.to_string()).send().await.unwrap()
+    });
+    let streams = join_all(asked).await;
     support::kill(worker_of(&server, "tiny"));
-    for mut stream in streams {
+    for response in streams {
+        assert_eq!(response.status(), 200);
+        let mut stream = response.bytes_stream();
         let mut text = Vec::new();
         while let Some(chunk) = stream.next().await {
             text.extend(chunk.expect("the stream ends well formed"));
@@ -65,30 +62,44 @@ async fn a_killed_worker_costs_its_streams_one_error_each_and_the_next_request_i
 
 #[tokio::test]
 async fn a_file_that_shrinks_under_its_model_costs_that_model_only() {
-    let server = Server::start().await;
-    let ask = async |model: &str| {
-        let body = json!({
-            "model": model, "prompt": "What is the capital of France?", "stream": false, "think": false,
-            "options": { "temperature": 0, "num_predict": 8, "use_mmap": true },
-        });
-        server.post("/api/generate", body).await
-    };
-    assert_eq!(ask("tiny").await.status, 200);
-    let name: Name = "tiny".parse().unwrap();
-    let worker = server.app.models.process_of(&name).unwrap();
-    let weights = mapped_gguf(worker);
-    let file = std::fs::File::options().write(true).open(weights).unwrap();
-    file.set_len(4096).unwrap();
-    let reply = ask("tiny").await;
-    assert_eq!(reply.status, 500, "{reply:?}");
-    // What is left of it is no model, and is called so.
-    let reply = ask("tiny").await;
-    assert!(
-        reply.status.is_server_error() || reply.status.is_client_error(),
-        "{reply:?}"
-    );
-    let body = json!({"model": "tiny-classify", "input": "Good!"});
-    assert_eq!(server.post("/classify", body).await.status, 200);
+    let whole = json!({
+        "model": "tiny", "prompt": "What is the capital of France?", "stream": false, "think": false,
+        "options": { "temperature": 0, "num_predict": 8, "use_mmap": true },
+    });
+    let streamed = json!({
+        "model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "stream": true,
+    });
+    // A stream that ends before it has begun has a status like any other reply.
+    for (path, body) in [
+        ("/api/generate", &whole),
+        ("/api/chat", &streamed),
+        ("/v1/chat/completions", &streamed),
+    ] {
+        let server = Server::start().await;
+        assert_eq!(
+            server.post("/api/generate", whole.clone()).await.status,
+            200
+        );
+        let name: Name = "tiny".parse().unwrap();
+        let worker = server.app.models.process_of(&name).unwrap();
+        let weights = mapped_gguf(worker);
+        let file = std::fs::File::options().write(true).open(weights).unwrap();
+        file.set_len(4096).unwrap();
+        let reply = server.post(path, body.clone()).await;
+        assert_eq!(reply.status, 500, "{reply:?}");
+        assert!(
+            reply.content_type.starts_with("application/json"),
+            "{reply:?}"
+        );
+        // What is left of it is no model, and is called so.
+        let reply = server.post(path, body.clone()).await;
+        assert!(
+            reply.status.is_server_error() || reply.status.is_client_error(),
+            "{reply:?}"
+        );
+        let body = json!({"model": "tiny-classify", "input": "Good!"});
+        assert_eq!(server.post("/classify", body).await.status, 200);
+    }
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ pub async fn messages(
     let answers = chat.prepare(&app, &model).await?.answers().await?;
     if request.stream {
         let narrator = Narrated::new(shown, answers.prompt_tokens());
-        return Ok(sse(answers.pieces(), narrator));
+        return sse(answers.pieces(), narrator).await;
     }
     let (blocks, ending) = blocks::whole(answers).await?;
     Ok(shown.whole(&blocks, &ending))

@@ -135,7 +135,7 @@ pub async fn chat(
     }
     let answer = ready.answer().await?;
     Ok(if common.is_streaming() {
-        reply::stream(answer, shown)
+        reply::stream(answer, shown).await?
     } else {
         reply::whole(answer, shown).await
     })

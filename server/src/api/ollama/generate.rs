@@ -167,7 +167,7 @@ pub async fn generate(
     let job = manner.job(prompt, &options, constraint, context);
     let answer = Answer::start(session, job, parser).await?;
     Ok(if common.is_streaming() {
-        reply::stream(answer, shown)
+        reply::stream(answer, shown).await?
     } else {
         reply::whole(answer, shown).await
     })

@@ -146,7 +146,7 @@ pub async fn chat(
     let answers = ready.answers().await?;
     Ok(if request.stream {
         let narrator = chat_reply::Narrated::new(shown, request.include_usage);
-        sse(answers.pieces(), narrator)
+        sse(answers.pieces(), narrator).await?
     } else {
         shown.whole(answers.whole().await?)
     })

@@ -200,6 +200,7 @@ pub async fn completions(
             answers.pieces(),
             Narrated::new(shown, request.include_usage),
         )
+        .await?
     } else {
         shown.whole(answers.whole().await?)
     })

@@ -191,7 +191,7 @@ pub async fn responses(
     let shown = Shown::new(typed_model, request.echo);
     let answers = request.chat.prepare(&app, &model).await?.answers().await?;
     if request.stream {
-        return Ok(sse(answers.pieces(), Narrated::new(shown)));
+        return sse(answers.pieces(), Narrated::new(shown)).await;
     }
     let (mut blocks, ending) = blocks::whole(answers).await?;
     let _ = blocks.fill();

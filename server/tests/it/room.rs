@@ -112,13 +112,17 @@ async fn a_model_that_is_never_idle_gives_way_to_one_that_has_waited_long_enough
 #[tokio::test]
 async fn the_line_of_a_loaded_model_is_shown() {
     let server = Server::start_with([("OLLAMA_NUM_PARALLEL", "1")]).await;
-    let answers = join_all((0..3).map(|_| begin(&server, endless()))).await;
-    eventually_shows(&server, "one running and two in line", |ps| {
-        let model = &ps["models"][0];
-        model["slots"] == 1 && model["running"] == 1 && model["queued"] == 2
-    })
-    .await;
-    drop(answers);
+    {
+        let all_begun = join_all((0..3).map(|_| begin(&server, endless())));
+        let shown = eventually_shows(&server, "one running and two in line", |ps| {
+            let model = &ps["models"][0];
+            model["slots"] == 1 && model["running"] == 1 && model["queued"] == 2
+        });
+        tokio::select! {
+            _ = all_begun => panic!("one slot serves three answers without an end"),
+            () = shown => {}
+        }
+    }
     eventually_shows(&server, "nobody", |ps| {
         ps["models"][0]["running"] == 0 && ps["models"][0]["queued"] == 0
     })

@@ -2,7 +2,7 @@
 //!
 //! `library` finds the runtime, `folder` and `modules` read what the model's files say about its graph, `graph` finds the
 //! graph's weights, `session` runs it, `judge` finds out whether our own encoder may compute instead, `store` keeps that encoder
-//! in a file, `tokenizer` turns texts into tokens, `pool`, `dense` and `heads` are the layers that stand beside the graph, and
+//! in a file, `tokenizer` turns texts into tokens (`wordpiece`, with little memory), `pool`, `dense` and `heads` are the layers that stand beside the graph, and
 //! `model` joins them into an [`Encoder`](crate::inference::encode::Encoder). Nothing here knows jobs or queues.
 
 #[doc(hidden)]
@@ -19,6 +19,7 @@ mod pool;
 mod session;
 mod store;
 mod tokenizer;
+mod wordpiece;
 
 #[cfg(test)]
 mod quality_tests;

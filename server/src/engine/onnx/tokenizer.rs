@@ -1,14 +1,27 @@
 //! Texts to tokens and back, in the form of Hugging Face's `tokenizer.json`.
 
 use tokenizers::models::ModelWrapper;
-use tokenizers::{Decoder, Encoding, Model, PostProcessor};
+use tokenizers::{
+    Decoder, DecoderWrapper, Encoding, Model, NormalizerWrapper, PostProcessor,
+    PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
+};
 
+use super::wordpiece::Vocabulary;
 use crate::inference::encode::{Frame, Piece, Place, Side, Special};
 use crate::inference::{Error, Token};
 
+/// The library's tokenizer around a model of ours.
+type Inner = TokenizerImpl<
+    Vocabulary,
+    NormalizerWrapper,
+    PreTokenizerWrapper,
+    PostProcessorWrapper,
+    DecoderWrapper,
+>;
+
 /// A tokenizer.
 pub(super) struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Inner,
     frame: Frame,
 }
 
@@ -20,7 +33,7 @@ impl Tokenizer {
     pub fn new(json: &[u8], cut: Side) -> Result<Self, Error> {
         let failed =
             |error| Error::LoadFailed(format!("tokenizer.json is not understood: {error}"));
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(failed)?;
+        let mut inner = Inner::from_bytes(json).map_err(failed)?;
         // Texts are cut by each job's own limit, and padded only as far as their batch needs.
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);
@@ -151,13 +164,14 @@ struct Words {
 }
 
 impl Words {
-    fn of(tokenizer: &tokenizers::Tokenizer) -> Self {
+    fn of(tokenizer: &Inner) -> Self {
         let (marks_parts, unknown) = match tokenizer.get_model() {
-            ModelWrapper::WordPiece(model) => (
+            Vocabulary::WordPiece(model) => (model.marks_parts(), model.unknown()),
+            Vocabulary::Other(ModelWrapper::WordPiece(model)) => (
                 !model.continuing_subword_prefix.is_empty(),
                 model.token_to_id(&model.unk_token),
             ),
-            ModelWrapper::BPE(model) => {
+            Vocabulary::Other(ModelWrapper::BPE(model)) => {
                 let prefix = model.continuing_subword_prefix.as_ref();
                 let unknown = model.unk_token.as_ref();
                 (
@@ -165,8 +179,10 @@ impl Words {
                     unknown.and_then(|name| model.token_to_id(name)),
                 )
             }
-            ModelWrapper::WordLevel(model) => (false, model.token_to_id(&model.unk_token)),
-            ModelWrapper::Unigram(model) => (false, model.token_to_id("<unk>")),
+            Vocabulary::Other(ModelWrapper::WordLevel(model)) => {
+                (false, model.token_to_id(&model.unk_token))
+            }
+            Vocabulary::Other(ModelWrapper::Unigram(model)) => (false, model.token_to_id("<unk>")),
         };
         Self {
             marks_parts,
@@ -186,7 +202,7 @@ impl Words {
 }
 
 /// What the tokenizer puts around texts, found by having it put something around one token.
-fn frame(tokenizer: &tokenizers::Tokenizer) -> tokenizers::Result<Frame> {
+fn frame(tokenizer: &Inner) -> tokenizers::Result<Frame> {
     let Some(processor) = tokenizer.get_post_processor() else {
         return Ok(Frame::default());
     };

@@ -10,7 +10,7 @@ use std::sync::{RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
 use super::board::Board;
-use super::simd::{Activation, Head, Kernels, Matrix, PANEL, Product, Rows, Scratch};
+use super::simd::{Activation, Head, Kernels, Matrix, PANEL, Product, Rows, Scratch, fit};
 use crate::engine::mapping::SignedBytes;
 use crate::inference::encode::Tokenized;
 
@@ -296,7 +296,7 @@ impl Network {
 
     fn embed(&self, kernels: Kernels, pack: &Pack, memory: &mut Memory) {
         let width = self.shape.padded_width();
-        memory.tokens.resize(pack.ids.len() * width, 0.0);
+        fit(&mut memory.tokens, pack.ids.len() * width);
         for text in &pack.texts {
             for (position, index) in text.clone().enumerate() {
                 let row = &mut memory.tokens[index * width..(index + 1) * width];
@@ -336,7 +336,7 @@ impl Network {
         let stride = heads * columns;
         let out_stride = heads * size;
         let tokens = texts.last().map_or(0, |text| text.end);
-        out.resize(tokens * out_stride, 0.0);
+        fit(out, tokens * out_stride);
         for text in texts {
             for head in 0..heads {
                 let at = &tools.heads[text.start * stride + head * columns..];
@@ -414,7 +414,7 @@ fn multiply(
     out: &mut Vec<f32>,
 ) {
     let stride = panels.len() * PANEL;
-    out.resize(rows.count() * stride, 0.0);
+    fit(out, rows.count() * stride);
     kernels.multiply(
         rows,
         weights,

@@ -40,6 +40,17 @@ const FILLED_INPUTS: usize = 64;
 /// Longest row of a matrix, in inputs: so many products of two bytes, less their zero points, fit a 32-bit integer.
 pub const MOST_INPUTS: usize = 1 << 15;
 
+/// Gives a buffer this length. What is in it then means nothing. It never has room for more than the longest it was: vectors that grow by
+/// themselves double, and working memory of megabytes counts beside weights of 20.
+pub fn fit<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) {
+    if buffer.capacity() < length {
+        // Nothing of it is moved to the new place.
+        *buffer = Vec::new();
+        buffer.reserve_exact(length);
+    }
+    buffer.resize(length, T::default());
+}
+
 /// The range of a row of activations: byte `b` stands for `(b - zero) * scale`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Range8 {
@@ -77,8 +88,8 @@ impl Rows {
     /// Makes room for `count` rows of `width` activations.
     pub fn resize(&mut self, count: usize, width: usize) {
         self.stride = width.next_multiple_of(FILLED_INPUTS);
-        self.bytes.resize(count * self.stride, 0);
-        self.ranges.resize(count, Range8::default());
+        fit(&mut self.bytes, count * self.stride);
+        fit(&mut self.ranges, count);
     }
 
     /// Number of rows.
@@ -253,10 +264,10 @@ impl Scratch {
     /// Lays a head's keys and values out for the products: `columns` is the number of tokens and `size` that of a token's numbers,
     /// both filled up.
     fn prepare(&mut self, head: &Head<'_>, columns: usize, size: usize) {
-        self.keys.resize(head.size * columns, 0.0);
-        self.values.resize(head.tokens * size, 0.0);
-        self.scores.resize(MOST_ROWS * columns, 0.0);
-        self.out.resize(MOST_ROWS * size, 0.0);
+        fit(&mut self.keys, head.size * columns);
+        fit(&mut self.values, head.tokens * size);
+        fit(&mut self.scores, MOST_ROWS * columns);
+        fit(&mut self.out, MOST_ROWS * size);
         for token in 0..head.tokens {
             let key = &head.keys[token * head.stride..][..head.size];
             for (n, x) in key.iter().enumerate() {

@@ -111,6 +111,7 @@ async fn serve(mut config: Config) -> io::Result<()> {
     let app = Arc::new(app);
     reload_on_hangup(&app);
     info!(address = %listener.local_addr()?, models = %config.models.display(), "listening");
+    worker::settle();
     api::serve(listener, app, stop_signal()).await
 }
 

@@ -122,6 +122,7 @@ fn work(socket: &UnixStream) -> ExitCode {
     let ready_writer = Arc::clone(&writer);
     let mut ready = move |facts: engine::Facts| {
         info!(description = %facts.description, "model loaded");
+        ffi::settle();
         // A server that is gone is noticed by the listener.
         let _ = send(&ready_writer, &FromWorker::Ready(facts));
     };

@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::connection::{Connection, Reply};
+pub use self::ffi::settle;
 pub use self::frame::Confinement;
 pub use self::generation::Generation;
 pub use self::spawn::set_executable;

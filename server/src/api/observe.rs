@@ -1,10 +1,11 @@
 //! One id, one log line and one measurement per request, taken when its reply has ended: only then is it known how
 //! long a stream took and whether its reader stayed.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request};
@@ -20,11 +21,29 @@ use crate::metrics;
 /// Names a request in the log and in its reply. A client's own is taken over.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// How long a reply took, stage by stage: <https://www.w3.org/TR/server-timing/>.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
 /// Longest id that is taken over from a client.
 const MAX_ID_BYTES: usize = 128;
 
 /// What paths without a route are counted as, so that callers cannot make up time series.
 const NO_ROUTE: &str = "none";
+
+/// What a worker took for the current request.
+#[derive(Clone, Copy, Debug)]
+pub struct Stages {
+    /// Making tokens of texts. A part of `queue`, and of `compute` where a list is long.
+    pub tokenize: Duration,
+    /// From the arrival at the worker until it began to compute.
+    pub queue: Duration,
+    /// From then on until the last result.
+    pub compute: Duration,
+}
+
+tokio::task_local! {
+    static STAGES: Cell<Option<Stages>>;
+}
 
 /// Gives a request its id and watches it to its end.
 pub async fn observe(mut request: Request, next: Next) -> Response {
@@ -56,9 +75,16 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
         complete: false,
         span: span.clone(),
     };
-    let mut response = next.run(request).instrument(span).await;
+    let answered = async { (next.run(request).await, STAGES.with(Cell::take)) };
+    let (mut response, stages) = STAGES
+        .scope(Cell::new(None), answered.instrument(span))
+        .await;
     exchange.status = response.status().as_u16();
     response.headers_mut().insert(REQUEST_ID, id);
+    if let Some(stages) = stages {
+        let timing = stages.header(exchange.started.elapsed());
+        response.headers_mut().insert(SERVER_TIMING, timing);
+    }
     response.map(|body| {
         exchange.complete = body.is_end_stream();
         Body::new(Watched { body, exchange })
@@ -68,6 +94,30 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
 /// Notes the model that the current request is about.
 pub fn about_model(name: &str) {
     Span::current().record("model", name);
+}
+
+/// Notes what the worker took for the current request, to be told in its reply.
+pub fn about_stages(stages: Stages) {
+    // Outside of a request nobody wants to know.
+    let _ = STAGES.try_with(|noted| noted.set(Some(stages)));
+}
+
+impl Stages {
+    /// The value of the header, in milliseconds. `total` is from the head of the request to that of the reply.
+    fn header(self, total: Duration) -> HeaderValue {
+        let stages = [
+            ("tokenize", self.tokenize),
+            ("queue", self.queue),
+            ("compute", self.compute),
+            ("total", total),
+        ];
+        let entry = |(name, took): (&str, Duration)| {
+            let milliseconds = took.as_secs_f64() * 1e3;
+            format!("{name};dur={milliseconds:.3}")
+        };
+        let value = stages.map(entry).join(", ");
+        HeaderValue::from_str(&value).expect("names and numbers make a header")
+    }
 }
 
 /// Notes whose key the current request has shown.

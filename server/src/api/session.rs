@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::observe::{self, Stages};
 use super::{App, Error};
 use crate::duration::KeepAlive;
 use crate::inference::encode::{Ask, Encoded};
@@ -91,6 +92,11 @@ impl Session {
             self.request.truncated();
         }
         self.request.encoded(usage.prompt_tokens, usage.queue_ns);
+        observe::about_stages(Stages {
+            tokenize: Duration::from_nanos(usage.tokenize_ns),
+            queue: Duration::from_nanos(usage.queue_ns),
+            compute: Duration::from_nanos(usage.compute_ns),
+        });
         Ok(encoded)
     }
 

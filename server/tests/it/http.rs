@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::{HOST, HeaderMap, ORIGIN};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -474,6 +474,49 @@ async fn every_reply_has_an_id_and_keeps_the_client_s() {
     assert_eq!(first.len(), 16);
     assert_ne!(first, second);
     assert_eq!(id(Some(&"x".repeat(200))).await.len(), 16);
+}
+
+#[tokio::test]
+async fn a_reply_says_what_its_encoder_took() {
+    let server = Server::start().await;
+    let timing = async |path: &str, body: Value| {
+        let request = server.request(Method::POST, path).json(&body);
+        let response = request.send().await.unwrap();
+        let timing = response.headers().get("server-timing")?;
+        let entries = timing.to_str().unwrap().split(", ");
+        let milliseconds = |entry: &str| {
+            let (name, duration) = entry.split_once(";dur=").unwrap();
+            (name.to_owned(), duration.parse::<f64>().unwrap())
+        };
+        Some(entries.map(milliseconds).collect::<Vec<_>>())
+    };
+    let text = "How do I reset my password?";
+    for (path, body) in [
+        ("/api/embed", json!({"model": "tiny-embed", "input": text})),
+        (
+            "/v1/embeddings",
+            json!({"model": "tiny-embed", "input": text}),
+        ),
+        ("/embed", json!({"inputs": text})),
+        ("/classify", json!({"input": text})),
+        ("/predict", json!({"inputs": text})),
+    ] {
+        let timing = timing(path, body).await.unwrap();
+        let names: Vec<&str> = timing.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["tokenize", "queue", "compute", "total"], "{path}");
+        let [tokenize, queue, compute, total] = [0, 1, 2, 3].map(|stage| timing[stage].1);
+        assert!(tokenize > 0.0 && compute > 0.0, "{path} {timing:?}");
+        assert!(
+            tokenize <= queue && queue + compute < total,
+            "{path} {timing:?}"
+        );
+    }
+    // What has taken no encoder says nothing.
+    assert_eq!(
+        timing("/api/embed", json!({"model": "tiny-embed"})).await,
+        None
+    );
+    assert_eq!(timing("/api/embed", json!({"model": "none"})).await, None);
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ called directly, without HTTP or JSON: that is in their favour. What is compared
   order they came, padded to the longest.
 
 With `--alone`, only Chaski is measured, and the others only judge its vectors. With `--latency`, single texts of about 8, 32 and 128 tokens come first, one client, all contestants in turn: milliseconds until the whole reply is there.
+Of a server that says in `server-timing` what its encoder took, also what HTTP, JSON and the way to the encoder cost beside that, in microseconds: as the server counts it
+(from the head of the request to that of the reply) and as the client does (the whole round trip).
 
 Prints texts per second and the ratio of Chaski's to each, by clients: the median over rounds. Exits with 1 if vectors of the same text differ.
 """
@@ -126,11 +128,13 @@ class Server:
 
     def __init__(self, url: str, model: str):
         self.address, self.model = urllib.parse.urlsplit(url).netloc, model
+        self.timing = None
 
     def ask(self, connection: http.client.HTTPConnection, body: bytes) -> bytes:
         connection.request("POST", "/api/embed", body, {"Content-Type": "application/json"})
         reply = connection.getresponse()
         text = reply.read()
+        self.timing = reply.headers.get("server-timing")
         if reply.status != 200:
             raise RuntimeError(f"{self.address}: {reply.status} {text[:200]}")
         return text
@@ -176,11 +180,24 @@ def rate(contestant, texts: list[str], clients: int, seconds: float) -> float:
     return sum(counts) * len(texts) / (time.perf_counter() - began)
 
 
+def overheads(timing: str, round_trip: float) -> dict[str, float]:
+    """Microseconds of a reply that its encoder had no part in. `round_trip` is in milliseconds."""
+    stages = {name: float(value) for name, value in (entry.split(";dur=") for entry in timing.split(", "))}
+    encoder = stages["queue"] + stages["compute"]
+    return {"the server": 1e3 * (stages["total"] - encoder), "the client": 1e3 * (round_trip - encoder)}
+
+
+def percentiles(measured: list[float], unit: str, digits: int) -> str:
+    parts = statistics.quantiles(measured, n=100)
+    return ", ".join(f"P{n} {parts[n - 1]:.{digits}f}" for n in (50, 95, 99)) + f" {unit}"
+
+
 def latency(contestants: dict, rounds: int) -> None:
     """Prints the time of single texts, by their length."""
     for words in (6, 30, 126):
         dice = random.Random(words)
         times = {name: [] for name in contestants}
+        beside = {}
         for _ in range(rounds):
             for name, contestant in contestants.items():
                 for _ in range(60):
@@ -190,9 +207,13 @@ def latency(contestants: dict, rounds: int) -> None:
                     began = time.perf_counter()
                     call()
                     times[name].append(1e3 * (time.perf_counter() - began))
+                    if getattr(contestant, "timing", None):
+                        for side, took in overheads(contestant.timing, times[name][-1]).items():
+                            beside.setdefault((name, side), []).append(took)
         for name, measured in times.items():
-            parts = statistics.quantiles(measured, n=100)
-            print(f"{words} words, {name}: P50 {parts[49]:.2f}, P95 {parts[94]:.2f}, P99 {parts[98]:.2f} ms")
+            print(f"{words} words, {name}: {percentiles(measured, 'ms', 2)}")
+        for (name, side), measured in beside.items():
+            print(f"{words} words, {name}: beside the encoder, as {side} counts, {percentiles(measured, 'us', 0)}")
 
 
 def main() -> int:

@@ -196,9 +196,11 @@ async fn models_are_loaded_and_unloaded_on_request() {
         .json();
     check_shape("generate_load", &load);
     let models = running().await;
-    for part in ["weights", "cache_reserved", "compute", "other"] {
+    for part in ["weights", "cache_reserved", "compute"] {
         assert!(models[0]["memory"][part].as_u64() > Some(0), "{part}");
     }
+    // What a process has in memory beyond these may be less than what it has not touched of them yet.
+    assert!(models[0]["memory"]["other"].is_u64());
     assert_json_snapshot!(
         "ps",
         redacted(

@@ -3,6 +3,8 @@
 //! `docs/METRICS.md` documents them; a test compares that page and this file with a real scrape. A `model` label is only
 //! ever the name of a model that exists, so that callers cannot make up time series.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::{
@@ -243,11 +245,6 @@ fn describe() {
         "When the server process started, in seconds since 1970"
     );
     describe_gauge!("process_threads", "Threads of the server process");
-    describe_counter!(
-        "process_cpu_seconds_total",
-        seconds,
-        "Processor time of the server process"
-    );
     describe_gauge!("llm_build_info", "1, labelled with the version");
 }
 
@@ -463,6 +460,8 @@ pub struct WorkerMetrics {
     batch_size: Histogram,
     batch_tokens: Histogram,
     step: Histogram,
+    /// What of the two gauges is this worker's: another one may hold the same model for a while.
+    last: (u32, u32),
 }
 
 impl WorkerMetrics {
@@ -478,13 +477,19 @@ impl WorkerMetrics {
             batch_size: histogram!("llm_batch_size", "model" => model()),
             batch_tokens: histogram!("llm_batch_tokens", "model" => model()),
             step: histogram!("llm_step_seconds", "model" => model()),
+            last: (0, 0),
         }
     }
 
+    fn jobs(&mut self, running: u32, waiting: u32) {
+        let (last_running, last_waiting) = std::mem::replace(&mut self.last, (running, waiting));
+        (self.running).increment(f64::from(running) - f64::from(last_running));
+        (self.waiting).increment(f64::from(waiting) - f64::from(last_waiting));
+    }
+
     /// Records a step.
-    pub fn step(&self, step: &Step) {
-        self.running.set(step.running);
-        self.waiting.set(step.waiting);
+    pub fn step(&mut self, step: &Step) {
+        self.jobs(step.running, step.waiting);
         self.guessed.increment(step.guessed_tokens.into());
         self.right.increment(step.right_tokens.into());
         if step.jobs > 0 {
@@ -500,8 +505,7 @@ impl WorkerMetrics {
 
 impl Drop for WorkerMetrics {
     fn drop(&mut self) {
-        self.running.set(0.0);
-        self.waiting.set(0.0);
+        self.jobs(0, 0);
     }
 }
 
@@ -559,8 +563,8 @@ pub struct Process {
     pub started: f64,
     /// Threads.
     pub threads: u64,
-    /// Processor time in seconds since its start.
-    pub cpu_seconds: u64,
+    /// Processor time since its start.
+    pub processor_time: Duration,
 }
 
 /// What is common to all models at the moment of a scrape.
@@ -581,11 +585,13 @@ pub fn scrape(process: &Process, room: &Room, loaded: &[LoadedModel<'_>], unload
     gauge!("process_max_fds").set(as_f64(process.max_fds));
     gauge!("process_start_time_seconds").set(process.started);
     gauge!("process_threads").set(as_f64(process.threads));
-    counter!("process_cpu_seconds_total").absolute(process.cpu_seconds);
+    let microseconds = process.processor_time.as_micros();
+    let microseconds = u64::try_from(microseconds).unwrap_or(u64::MAX);
+    PROCESSOR_MICROSECONDS.store(microseconds, Ordering::Relaxed);
     gauge!("llm_memory_available_bytes").set(as_f64(room.available));
     gauge!("llm_requests_waiting_for_room").set(as_f64(room.waiting as u64));
     gauge!("llm_models_loaded").set(as_f64(loaded.len() as u64));
-    for model in loaded {
+    for model in together(loaded).values() {
         loaded_model(model);
     }
     for model in unloaded {
@@ -601,6 +607,48 @@ pub fn scrape(process: &Process, room: &Room, loaded: &[LoadedModel<'_>], unload
     } else {
         as_f64(peak) / as_f64(bytes)
     });
+}
+
+/// Processor time at the last scrape. The recorder's counters are whole numbers, and a second is too coarse for a rate.
+static PROCESSOR_MICROSECONDS: AtomicU64 = AtomicU64::new(0);
+
+/// The page for Prometheus: what the recorder holds, and what it cannot.
+#[must_use]
+pub fn page(handle: &PrometheusHandle) -> String {
+    let time = Duration::from_micros(PROCESSOR_MICROSECONDS.load(Ordering::Relaxed));
+    let (name, seconds) = ("process_cpu_seconds_total", time.as_secs_f64());
+    let mut page = handle.render();
+    page += &format!(
+        "# HELP {name} Processor time of the server process\n# TYPE {name} counter\n{name} {seconds}\n"
+    );
+    page
+}
+
+/// Each model once. While a model is loaded anew with other options, two workers have it: their memory is told as one, their files
+/// are the same.
+fn together<'a>(loaded: &[LoadedModel<'a>]) -> BTreeMap<&'a str, LoadedModel<'a>> {
+    let mut models: BTreeMap<&str, LoadedModel<'_>> = BTreeMap::new();
+    for worker in loaded {
+        let model = models.entry(worker.model).or_default();
+        *model = LoadedModel {
+            model: worker.model,
+            bytes: model.bytes.max(worker.bytes),
+            memory: Memory {
+                resident: model.memory.resident + worker.memory.resident,
+                peak: model.memory.peak + worker.memory.peak,
+                anonymous: model.memory.anonymous + worker.memory.anonymous,
+                proportional: model.memory.proportional + worker.memory.proportional,
+            },
+            slots: model.slots + worker.slots,
+            parts: MemoryParts {
+                weights: model.parts.weights + worker.parts.weights,
+                cache: model.parts.cache + worker.parts.cache,
+                cache_reserved: model.parts.cache_reserved + worker.parts.cache_reserved,
+                compute: model.parts.compute + worker.parts.compute,
+            },
+        };
+    }
+    models
 }
 
 fn loaded_model(loaded: &LoadedModel<'_>) {
@@ -624,4 +672,74 @@ fn loaded_model(loaded: &LoadedModel<'_>) {
 #[expect(clippy::cast_precision_loss, reason = "exact up to 8 PiB")]
 fn as_f64(value: u64) -> f64 {
     value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::with_local_recorder;
+
+    use super::*;
+
+    fn recorded(record: impl FnOnce()) -> String {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        with_local_recorder(&recorder, record);
+        page(&recorder.handle())
+    }
+
+    #[track_caller]
+    fn check(page: &str, line: &str) {
+        assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+    }
+
+    #[test]
+    fn two_workers_of_one_model_are_told_together() {
+        let worker = |resident, slots| LoadedModel {
+            model: "a",
+            bytes: 100,
+            memory: Memory {
+                resident,
+                ..Memory::default()
+            },
+            slots,
+            parts: MemoryParts::default(),
+        };
+        let process = Process {
+            processor_time: Duration::from_millis(1_230),
+            ..Process::default()
+        };
+        let page = recorded(|| {
+            scrape(
+                &process,
+                &Room::default(),
+                &[worker(7, 2), worker(5, 4)],
+                &[],
+            );
+        });
+        check(&page, "llm_worker_resident_memory_bytes{model=\"a\"} 12");
+        check(&page, "llm_slots{model=\"a\"} 6");
+        check(&page, "llm_model_size_bytes{model=\"a\"} 100");
+        check(&page, "llm_models_loaded 2");
+        check(&page, "process_cpu_seconds_total 1.23");
+        check(&page, "# TYPE process_cpu_seconds_total counter");
+    }
+
+    #[test]
+    fn a_worker_that_leaves_takes_only_its_own_jobs_along() {
+        let step = |running, waiting| Step {
+            running,
+            waiting,
+            ..Step::default()
+        };
+        let page = recorded(|| {
+            let (mut old, mut new) = (WorkerMetrics::new("a"), WorkerMetrics::new("a"));
+            old.step(&step(2, 1));
+            new.step(&step(3, 5));
+            old.step(&step(1, 0));
+            drop(old);
+            new.step(&step(4, 2));
+            std::mem::forget(new);
+        });
+        check(&page, "llm_requests_running{model=\"a\"} 4");
+        check(&page, "llm_requests_waiting{model=\"a\"} 2");
+    }
 }

@@ -1,6 +1,7 @@
 //! Memory of the server and its workers, from `/proc`.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use procfs::process::{Limit, LimitValue, Process, Stat};
 
@@ -88,8 +89,9 @@ fn server() -> metrics::Process {
         threads: stat
             .as_ref()
             .map_or(0, |stat| stat.num_threads.unsigned_abs()),
-        cpu_seconds: stat.map_or(0, |stat| {
-            (stat.utime + stat.stime) / procfs::ticks_per_second()
+        processor_time: stat.map_or(Duration::ZERO, |stat| {
+            let ticks = stat.utime + stat.stime;
+            Duration::from_millis(ticks * 1000 / procfs::ticks_per_second())
         }),
     }
 }

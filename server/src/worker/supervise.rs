@@ -177,7 +177,7 @@ impl Watch {
 
     /// Reads the worker's messages and passes their events on.
     async fn receive(&self, mut reader: Reader, pongs: mpsc::Sender<(u64, u64)>) -> End {
-        let metrics = WorkerMetrics::new(&self.settings.label);
+        let mut metrics = WorkerMetrics::new(&self.settings.label);
         loop {
             match reader.read::<FromWorker>().await {
                 Ok(FromWorker::Step(step, events)) => {

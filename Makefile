@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check manifests-check service-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check manifests-check compose-check service-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -92,6 +92,9 @@ manifests-check:        ## Compare the Kubernetes manifests with the API server'
 	python3 -m venv .tools/manifests
 	.tools/manifests/bin/pip install --quiet --requirement deploy/checks/requirements.txt
 	.tools/manifests/bin/python deploy/checks/manifests.py $(CRDS)
+
+compose-check:          ## Read compose.yaml as Compose does, and look at what each profile starts (needs Go)
+	python3 deploy/checks/compose.py
 
 service-check:          ## What the systemd unit leaves open, by systemd's own scale (10 is everything, 2.0 is the most that passes)
 	systemd-analyze security --no-pager --offline=true --threshold=20 deploy/systemd/chaski.service | tail -1

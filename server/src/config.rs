@@ -1,7 +1,13 @@
 //! Configuration in two forms: [`Environment`] as it was typed, [`Config`] as it is meant.
 //!
 //! The variables are Ollama's and mean what they mean to Ollama; a value that cannot be read is logged and its default
-//! taken, as Ollama does. Our own begin with `CHASKI_`.
+//! taken, as Ollama does. Our own begin with `CHASKI_`. [`settings`] lists them all, a [`file`] may hold them too, and
+//! [`layers`] knows which of these counts and where a value came from.
+
+pub mod file;
+mod kind;
+pub mod layers;
+pub mod settings;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -51,6 +57,16 @@ impl Environment {
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.get(name)?.trim().trim_matches(['"', '\'']).trim();
         if value.is_empty() { None } else { Some(value) }
+    }
+
+    /// Adds or changes a variable.
+    fn set(&mut self, name: &str, value: String) {
+        self.0.insert(name.to_owned(), value);
+    }
+
+    /// Removes a variable.
+    fn unset(&mut self, name: &str) {
+        self.0.remove(name);
     }
 
     /// The value as `parse` reads it; a value that cannot be read is logged and ignored.
@@ -137,6 +153,10 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     /// Its private key, as PEM (`CHASKI_TLS_KEY`).
     pub tls_key: Option<PathBuf>,
+    /// Which lines are logged, as filter directives (`CHASKI_LOG`, `OLLAMA_DEBUG`).
+    pub log: String,
+    /// Whether they are JSON objects (`CHASKI_LOG_FORMAT`).
+    pub log_is_json: bool,
     /// What of the sandbox this system gives, as a worker found at start.
     pub enforced: Enforced,
 }
@@ -239,6 +259,10 @@ impl Config {
                 .unwrap_or(false),
             tls_certificate: environment.get("CHASKI_TLS_CERT").map(PathBuf::from),
             tls_key: environment.get("CHASKI_TLS_KEY").map(PathBuf::from),
+            log: log_filter(environment),
+            log_is_json: environment
+                .get("CHASKI_LOG_FORMAT")
+                .is_some_and(|format| format.eq_ignore_ascii_case("json")),
             enforced: Enforced::default(),
         }
     }
@@ -323,6 +347,16 @@ impl Host {
         format!("{}://{name}:{}{slash}{}", self.scheme, self.port, self.path)
     }
 
+    /// `host:port`, as one would type it.
+    #[must_use]
+    pub fn typed(&self) -> String {
+        let name = match self.name.as_str() {
+            name if name.contains(':') => format!("[{name}]"),
+            name => name.to_owned(),
+        };
+        format!("{name}:{}", self.port)
+    }
+
     /// The addresses to listen on.
     ///
     /// # Errors
@@ -332,6 +366,17 @@ impl Host {
             .await?
             .collect())
     }
+}
+
+/// What is logged: directives, or as much as Ollama's variable asks for.
+fn log_filter(environment: &Environment) -> String {
+    let level = || match environment.get("OLLAMA_DEBUG") {
+        Some("2") => "info,chaski=trace",
+        Some("1" | "true") => "info,chaski=debug",
+        _ => "warn,chaski=info",
+    };
+    let typed = environment.get("CHASKI_LOG");
+    typed.map_or_else(|| level().to_owned(), str::to_owned)
 }
 
 fn default_models(environment: &Environment) -> PathBuf {
@@ -370,6 +415,14 @@ fn bytes(value: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
+/// As one would type it.
+fn keep_alive_text(keep_alive: KeepAlive) -> String {
+    match keep_alive {
+        KeepAlive::For(duration) => duration::text(duration),
+        KeepAlive::Forever => "-1s".into(),
+    }
+}
+
 /// Unlike other variables, one that cannot be read is not ignored: whoever writes `requird` wants more, not less.
 fn sandbox_mode(environment: &Environment) -> Mode {
     match environment.get("CHASKI_SANDBOX") {
@@ -394,7 +447,7 @@ fn boolean(value: &str) -> Option<bool> {
 }
 
 fn cut_or_error(value: &str) -> Option<bool> {
-    match value {
+    match value.to_ascii_lowercase().as_str() {
         "cut" => Some(true),
         "error" => Some(false),
         _ => None,
@@ -402,7 +455,7 @@ fn cut_or_error(value: &str) -> Option<bool> {
 }
 
 fn computation(value: &str) -> Option<Computation> {
-    match value {
+    match value.to_ascii_lowercase().as_str() {
         "auto" => Some(Computation::Auto),
         "onnxruntime" => Some(Computation::Graph),
         _ => None,
@@ -410,7 +463,7 @@ fn computation(value: &str) -> Option<Computation> {
 }
 
 fn kernels(value: &str) -> Option<Preference> {
-    match value {
+    match value.to_ascii_lowercase().as_str() {
         "auto" => Some(Preference::Auto),
         "own" => Some(Preference::Own),
         "llama.cpp" => Some(Preference::LlamaCpp),

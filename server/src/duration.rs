@@ -57,6 +57,30 @@ pub fn parse_or_seconds(text: &str) -> Option<Duration> {
     }
 }
 
+/// A duration as Go reads it, with no more units than it needs: `1h30m`, `90ms`.
+#[must_use]
+pub fn text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let below = duration.subsec_nanos();
+    let mut text = String::new();
+    for (amount, unit) in [
+        (seconds / 3600, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ] {
+        if amount > 0 {
+            text += &format!("{amount}{unit}");
+        }
+    }
+    match below {
+        0 if text.is_empty() => text += "0s",
+        0 => {}
+        below if below % 1_000_000 == 0 => text += &format!("{}ms", below / 1_000_000),
+        below => text += &format!("{below}ns"),
+    }
+    text
+}
+
 enum Signed {
     Positive(Duration),
     Negative,
@@ -130,6 +154,21 @@ mod tests {
         check("m", None);
         check("1d", None);
         check("1..2s", None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        let check = |duration: Duration, expected: &str| {
+            assert_eq!(text(duration), expected);
+            assert_eq!(parse_or_seconds(expected), Some(duration), "{expected}");
+        };
+        check(Duration::ZERO, "0s");
+        check(Duration::from_secs(30), "30s");
+        check(Duration::from_secs(300), "5m");
+        check(Duration::from_secs(5430), "1h30m30s");
+        check(Duration::from_millis(90), "90ms");
+        check(Duration::from_millis(61_500), "1m1s500ms");
+        check(Duration::from_nanos(1), "1ns");
     }
 
     #[test]

@@ -29,17 +29,10 @@ enum Entry {
     Flush(SyncSender<()>),
 }
 
-/// Starts logging. `CHASKI_LOG` takes filter directives (`info`, `chaski=debug`); `OLLAMA_DEBUG` means debug (1) or
-/// trace (2); `CHASKI_LOG_FORMAT=json` writes one JSON object per line.
-pub fn init() {
-    let of = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let level = match of("OLLAMA_DEBUG").as_deref() {
-        Some("2") => "info,chaski=trace",
-        Some("1" | "true") => "info,chaski=debug",
-        _ => "warn,chaski=info",
-    };
-    let filter = EnvFilter::try_new(of("CHASKI_LOG").as_deref().unwrap_or(level))
-        .unwrap_or_else(|_| level.into());
+/// Starts logging: the lines that `filter` lets through (directives such as `info` or `chaski=debug`), for people or as one JSON
+/// object each.
+pub fn init(filter: &str, is_json: bool) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| "warn,chaski=info".into());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Lines)
@@ -48,9 +41,10 @@ pub fn init() {
         .log_internal_errors(false)
         .with_target(false);
     // A second call, in tests, changes nothing.
-    let _ = match of("CHASKI_LOG_FORMAT").as_deref() {
-        Some("json") => builder.json().try_init(),
-        _ => builder.try_init(),
+    let _ = if is_json {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
     };
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::certificate;
 use super::error::Error;
 use crate::config::{Environment, Host};
 use crate::keys::Secret;
@@ -197,7 +198,10 @@ impl Client {
     }
 
     fn unsent(&self, error: &reqwest::Error) -> Error {
-        if error.is_connect() {
+        if let Some(reason) = certificate::fault(error) {
+            let base = self.base.clone();
+            Error::Untrusted { base, reason }
+        } else if error.is_connect() {
             Error::NoServer(self.base.clone())
         } else {
             lost(error)

@@ -17,6 +17,14 @@ pub enum Error {
     /// The address asks for TLS, and no server could be believed.
     #[error("cannot use {0}: this machine has no certificates to trust; install ca-certificates")]
     NoTls(String),
+    /// Somebody answers there, but not with a certificate that can be believed.
+    #[error("the certificate of {base} cannot be believed: {reason}")]
+    Untrusted {
+        /// The server's address.
+        base: String,
+        /// What is wrong, and what helps.
+        reason: String,
+    },
     /// The server refused, or failed later on, and says why.
     #[error("{text}")]
     Server {
@@ -48,6 +56,9 @@ pub enum Error {
     /// A name, parameter or model file that the store would refuse.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A file of settings that cannot be used.
+    #[error(transparent)]
+    Settings(#[from] crate::config::file::Error),
     /// What was asked for makes no sense.
     #[error("{0}")]
     Usage(String),

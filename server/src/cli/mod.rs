@@ -2,7 +2,9 @@
 //! machine; the others are clients that speak to a server over HTTP, as any other client does, at `OLLAMA_HOST`.
 
 mod account;
+mod certificate;
 mod client;
+mod completions;
 mod console;
 mod copy;
 mod create;
@@ -12,6 +14,8 @@ mod format;
 mod health;
 mod key;
 mod list;
+mod manual;
+mod place;
 mod progress;
 mod ps;
 mod remove;
@@ -21,17 +25,19 @@ mod show;
 mod stop;
 #[cfg(test)]
 mod testing;
+mod top;
 mod transfer;
 mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::client::Client;
 use self::console::Console;
 use self::error::Error;
 use crate::config::{Config, Environment};
+use crate::sandbox::{Enforced, Mode};
 use crate::{telemetry, tls, worker};
 
 /// Serve and use language models on this machine.
@@ -56,6 +62,11 @@ enum Command {
     Worker,
     /// Make an API key
     Key(key::Args),
+    /// Write the script by which a shell completes commands and options
+    Completions(completions::Args),
+    /// Write the manual pages
+    #[command(name = "man")]
+    Manual(manual::Args),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -70,6 +81,8 @@ enum ClientCommand {
     List(list::Args),
     /// List running models
     Ps(ps::Args),
+    /// Watch what the server does: models, queues, memory, tokens per second
+    Top(top::Args),
     /// Tell whether the server takes requests
     Health,
     /// Show information for a model
@@ -100,17 +113,36 @@ enum ClientCommand {
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    telemetry::init();
+    let environment = Environment::of_process();
+    // A server's log is one of its settings, and a file may say how it is.
+    if !matches!(args.command, Command::Serve(_)) {
+        let config = Config::from_environment(&environment);
+        telemetry::init(&config.log, config.log_is_json);
+    }
     tls::install();
-    let config = || Config::from_environment(&Environment::of_process());
     match args.command {
-        Command::Serve(args) => serve::run(&args, config()),
-        Command::Doctor(args) => offline(|console| doctor::run(&args, config(), console)),
-        Command::Verify(args) => offline(|console| verify::run(&args, &config(), console)),
+        Command::Serve(args) => serve::run(&args),
+        Command::Doctor(args) => {
+            offline(|console| doctor::run(&args, &environment, try_sandbox, console))
+        }
+        Command::Verify(args) => offline(|console| verify::run(&args, &environment, console)),
         Command::Worker => worker::child::main(),
         Command::Key(args) => on_console(|console| key::run(&args, console)),
+        Command::Completions(args) => {
+            on_console(|console| completions::run(&args, Args::command(), console))
+        }
+        Command::Manual(args) => on_console(|console| manual::run(&args, Args::command(), console)),
         Command::Client(command) => ask_server(&command),
     }
+}
+
+/// Has a worker lock itself in.
+fn try_sandbox(mode: Mode) -> Result<Enforced, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system has room for a few descriptors");
+    runtime.block_on(worker::try_sandbox(mode))
 }
 
 /// Runs a command that looks at this machine and asks no server. It says whether all is well.
@@ -165,6 +197,7 @@ impl ClientCommand {
             Self::Run(args) => run::run(args, client, console).await,
             Self::List(args) => list::run(args, client, console).await,
             Self::Ps(args) => ps::run(args, client, console).await,
+            Self::Top(args) => top::run(args, client, console).await,
             Self::Health => health::run(client, console).await,
             Self::Show(args) => show::run(args, client, console).await,
             Self::Create(args) => create::run(args, client, console).await,

@@ -10,25 +10,23 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::console::Console;
+use super::error::Error;
+use super::on_console;
+use super::place::Place;
 use crate::api::{self, App, Edge};
-use crate::config::{Config, Host};
+use crate::config::layers::Layers;
+use crate::config::{Config, Environment, file};
 use crate::models::Models;
 use crate::sandbox::Mode;
 use crate::store::{PRUNE_AGE, Store};
 use crate::{builtin, metrics, telemetry, worker};
 
-/// Options of `serve`; each has an environment variable with the same meaning.
+/// Options of `serve`; each but `--print-config` has an environment variable with the same meaning.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Address to listen on, as host:port [default: 127.0.0.1:11434] [env: OLLAMA_HOST]
-    #[arg(long)]
-    host: Option<String>,
-    /// Folder of the models [default: ~/.ollama/models] [env: OLLAMA_MODELS]
-    #[arg(long)]
-    models: Option<PathBuf>,
-    /// The ONNX Runtime library [default: looked for in the usual places] [env: ORT_DYLIB_PATH]
-    #[arg(long)]
-    ort_lib: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// How workers are locked in: required, best-effort or off [default: best-effort] [env: CHASKI_SANDBOX]
     #[arg(long, value_name = "MODE", value_parser = sandbox_mode)]
     sandbox: Option<Mode>,
@@ -45,33 +43,79 @@ pub struct Args {
     /// Private key of the certificate, as PEM [env: CHASKI_TLS_KEY]
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Write the settings that would count, and where each came from, and end; `schema` is the JSON schema of the file
+    #[arg(long, value_name = "FORM", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "toml")]
+    print_config: Option<Printed>,
 }
 
 fn sandbox_mode(typed: &str) -> Result<Mode, &'static str> {
     Mode::parse(typed).ok_or("there is required, best-effort and off")
 }
 
+/// What `--print-config` writes.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Printed {
+    /// A file of settings that means the same, with the source of each.
+    Toml,
+    /// The JSON schema of such files.
+    Schema,
+}
+
+impl Args {
+    fn settings(&self, environment: &Environment) -> Result<Layers, file::Error> {
+        let mut layers = self.place.settings(environment)?;
+        if let Some(mode) = self.sandbox {
+            layers.change("--sandbox", |config| config.sandbox = mode);
+        }
+        if self.keys.is_some() {
+            layers.change("--keys", |config| config.keys.file.clone_from(&self.keys));
+        }
+        if self.insecure {
+            layers.change("--insecure", |config| config.insecure = true);
+        }
+        if self.tls_cert.is_some() {
+            layers.change("--tls-cert", |config| {
+                config.tls_certificate.clone_from(&self.tls_cert);
+            });
+            layers.change("--tls-key", |config| {
+                config.tls_key.clone_from(&self.tls_key)
+            });
+        }
+        Ok(layers)
+    }
+}
+
+/// Writes settings instead of serving.
+///
+/// # Errors
+/// When a file of settings cannot be used, or nothing can be written.
+fn print(args: &Args, printed: Printed, console: &mut Console<'_>) -> Result<(), Error> {
+    let layers = args.settings(&Environment::of_process())?;
+    match printed {
+        Printed::Toml => {
+            for text in &layers.unreadable {
+                writeln!(console.err, "{text}")?;
+            }
+            layers.print(console.out)?;
+        }
+        Printed::Schema => writeln!(console.out, "{:#}", file::schema())?,
+    }
+    Ok(())
+}
+
 /// Serves until a signal.
-pub fn run(args: &Args, mut config: Config) -> ExitCode {
-    if let Some(host) = &args.host {
-        config.host = Host::parse(host);
+pub fn run(args: &Args) -> ExitCode {
+    if let Some(printed) = args.print_config {
+        return on_console(|console| print(args, printed, console));
     }
-    if let Some(models) = &args.models {
-        config.models.clone_from(models);
-    }
-    if args.ort_lib.is_some() {
-        config.ort_library.clone_from(&args.ort_lib);
-    }
-    if let Some(mode) = args.sandbox {
-        config.sandbox = mode;
-    }
-    if args.keys.is_some() {
-        config.keys.file.clone_from(&args.keys);
-    }
-    config.insecure |= args.insecure;
-    if args.tls_cert.is_some() {
-        config.tls_certificate.clone_from(&args.tls_cert);
-        config.tls_key.clone_from(&args.tls_key);
+    let layers = match args.settings(&Environment::of_process()) {
+        Ok(layers) => layers,
+        Err(error) => return on_console(|_| Err(error.into())),
+    };
+    let config = layers.config;
+    telemetry::init(&config.log, config.log_is_json);
+    for text in &layers.unreadable {
+        warn!("{text}");
     }
     telemetry::queue();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -240,7 +284,6 @@ async fn stop_signal() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Environment;
 
     #[test]
     fn a_network_is_let_in_only_with_a_key_or_on_purpose() {

@@ -1,9 +1,12 @@
 //! `chaski verify`: whether the files of the models on this machine are what they were when they came.
 
+use std::path::PathBuf;
+
 use super::console::Console;
 use super::error::Error;
 use super::format::human_bytes;
-use crate::config::Config;
+use crate::config::Environment;
+use crate::config::layers::Layers;
 use crate::store::{Depth, Entry, Name, Store};
 
 /// Options of `verify`.
@@ -14,13 +17,26 @@ pub struct Args {
     /// Remove the files that are damaged, so that pulling or creating their models brings them anew
     #[arg(long)]
     repair: bool,
+    /// The server's file of settings, in TOML
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CHASKI_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
 }
 
 /// Looks at every byte and says whether all is well.
 ///
 /// # Errors
 /// When the store cannot be read, or a model is not there.
-pub fn run(args: &Args, config: &Config, console: &mut Console<'_>) -> Result<bool, Error> {
+pub fn run(
+    args: &Args,
+    environment: &Environment,
+    console: &mut Console<'_>,
+) -> Result<bool, Error> {
+    let config = Layers::read(environment, args.config.as_deref())?.config;
     // Opening a store makes its folders.
     if !config.models.is_dir() {
         writeln!(console.out, "No models in {}.", config.models.display())?;
@@ -96,7 +112,6 @@ mod tests {
     use super::*;
     use crate::builtin;
     use crate::cli::testing::printed;
-    use crate::config::Environment;
 
     #[test]
     fn damage_is_told_removed_and_mended_by_bringing_the_model_again() {
@@ -104,16 +119,14 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let seed = &builtin::MODELS[0];
         store.restore(seed).unwrap();
-        let config = Config {
-            models: folder.path().to_owned(),
-            ..Config::from_environment(&Environment::default())
-        };
+        let environment = Environment::of([("OLLAMA_MODELS", folder.path().to_str().unwrap())]);
         let verify = |repair| {
             let args = Args {
                 models: vec![],
                 repair,
+                config: None,
             };
-            printed(|console| run(&args, &config, console))
+            printed(|console| run(&args, &environment, console))
         };
         let (is_well, text) = verify(false);
         assert!(

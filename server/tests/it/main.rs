@@ -27,6 +27,7 @@ mod kernels;
 mod layers;
 mod llama_server;
 mod logs;
+mod manners;
 mod offered;
 mod openai;
 mod openapi;

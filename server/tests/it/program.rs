@@ -55,6 +55,11 @@ impl Program {
         program
     }
 
+    /// Its address, as clients are told it.
+    pub fn host(&self) -> String {
+        self.base.clone()
+    }
+
     /// GETs a path; none if it does not answer.
     pub async fn ask(&self, path: &str) -> Option<u16> {
         let url = format!("{}{path}", self.base);

@@ -111,6 +111,68 @@ async fn who_does_not_trust_the_certificate_hears_nothing() {
     assert!(secured.ask(&other).await.unwrap_err().is_connect());
 }
 
+/// What `chaski list` says about a server with a certificate that was made so. It trusts that certificate, or nothing.
+async fn listed(
+    make: impl FnOnce(&mut rcgen::CertificateParams),
+    host: &str,
+    is_trusted: bool,
+) -> String {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key, other) = (path("certificate.pem"), path("key.pem"), path("other.pem"));
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let name = (rcgen::DnType::CommonName, "a server of its own");
+    params.distinguished_name.push(name.0, name.1);
+    make(&mut params);
+    let secret = rcgen::KeyPair::generate().unwrap();
+    let made = params.self_signed(&secret).unwrap();
+    std::fs::write(&certificate, made.pem()).unwrap();
+    std::fs::write(&key, secret.serialize_pem()).unwrap();
+    std::fs::write(&other, pair().0).unwrap();
+    let variables = [
+        ("CHASKI_TLS_CERT", &*certificate),
+        ("CHASKI_TLS_KEY", &*key),
+    ];
+    let server = Server::start_with(variables).await;
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_chaski"))
+        .arg("list")
+        .env(
+            "OLLAMA_HOST",
+            format!("https://{host}:{}", server.address().port()),
+        )
+        .env(
+            "SSL_CERT_FILE",
+            if is_trusted { certificate } else { other },
+        )
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .await
+        .unwrap();
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+#[tokio::test]
+async fn the_command_line_tells_what_is_wrong_with_a_certificate() {
+    let check = |told: &str, expected: &str| assert!(told.contains(expected), "{told}");
+    check(&listed(|_| {}, "localhost", true).await, "tiny");
+    let told = listed(|_| {}, "localhost", false).await;
+    check(
+        &told,
+        "nobody whom this machine trusts has issued it; name the file",
+    );
+    let told = listed(|_| {}, "127.0.0.1", true).await;
+    check(&told, "it is for another name");
+    let is_ca = |params: &mut rcgen::CertificateParams| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    };
+    let told = listed(is_ca, "localhost", true).await;
+    check(&told, "it is one for issuing others (CA:TRUE)");
+    let expired = |params: &mut rcgen::CertificateParams| {
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    };
+    check(&listed(expired, "localhost", true).await, "it has expired");
+}
+
 #[tokio::test]
 async fn who_speaks_no_tls_is_told() {
     let (secured, trusted) = Secured::start().await;

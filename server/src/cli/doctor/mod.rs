@@ -1,30 +1,27 @@
 //! `chaski doctor`: what on this machine keeps the server from working well, each with its remedy.
 //!
 //! It changes nothing and needs no running server. [`machine`] looks at what the machine has, [`store`] at the models' folder and
-//! the models in it, [`port`] at the address.
+//! the models in it, [`port`] at the address, [`sandbox`] at what holds workers, [`settings`] at what was set.
 
 mod machine;
 mod port;
+mod sandbox;
+mod settings;
 mod store;
 
 use std::io::{self, Write};
 
 use super::console::Console;
 use super::error::Error;
-use crate::config::{Config, Host};
+use super::place::Place;
+use crate::config::{Config, Environment};
+use crate::sandbox::{Enforced, Mode};
 
 /// Options of `doctor`: those of `serve`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub struct Args {
-    /// Address to listen on, as host:port [default: 127.0.0.1:11434] [env: OLLAMA_HOST]
-    #[arg(long)]
-    host: Option<String>,
-    /// Folder of the models [default: ~/.ollama/models] [env: OLLAMA_MODELS]
-    #[arg(long)]
-    models: Option<std::path::PathBuf>,
-    /// The ONNX Runtime library [default: looked for in the usual places] [env: ORT_DYLIB_PATH]
-    #[arg(long)]
-    ort_lib: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// How bad something is.
@@ -74,21 +71,29 @@ impl Finding {
     }
 }
 
-/// Looks at everything, and returns whether no fault was found.
+/// Looks at everything, and returns whether no fault was found. `try_sandbox` has a worker lock itself in.
 ///
 /// # Errors
 /// When the findings cannot be written.
-pub fn run(args: &Args, mut config: Config, console: &mut Console<'_>) -> Result<bool, Error> {
-    if let Some(host) = &args.host {
-        config.host = Host::parse(host);
-    }
-    if let Some(models) = &args.models {
-        config.models.clone_from(models);
-    }
-    if args.ort_lib.is_some() {
-        config.ort_library.clone_from(&args.ort_lib);
-    }
-    let findings = examine(&config);
+pub fn run(
+    args: &Args,
+    environment: &Environment,
+    try_sandbox: impl FnOnce(Mode) -> Result<Enforced, String>,
+    console: &mut Console<'_>,
+) -> Result<bool, Error> {
+    let findings = match args.place.settings(environment) {
+        Ok(layers) => {
+            let config = &layers.config;
+            let mut findings = settings::examine(&layers);
+            findings.push(sandbox::examine(
+                config.sandbox,
+                try_sandbox(config.sandbox),
+            ));
+            findings.extend(examine(config));
+            findings
+        }
+        Err(error) => vec![settings::refused(&error)],
+    };
     write(console.out, &findings)?;
     let count = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
     let faults = count(Verdict::Fault);
@@ -137,7 +142,7 @@ mod tests {
     use super::*;
     use crate::builtin;
     use crate::cli::testing::printed;
-    use crate::config::Environment;
+    use crate::config::Host;
     use crate::store::Store;
 
     /// A store with one model, at an address that is free.
@@ -237,16 +242,21 @@ mod tests {
     #[test]
     fn findings_are_lines_with_their_remedies_below() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config {
-            memory_limit: Some(1 << 20),
-            ..good(folder.path())
+        let good = good(folder.path());
+        let (models, host) = (folder.path().display().to_string(), good.host.typed());
+        let environment = Environment::of([
+            ("CHASKI_MEMORY_LIMIT", "1MiB"),
+            ("CHASKI_PATIENCE", "soon"),
+            ("OLLAMA_MODELS", &models),
+            ("OLLAMA_HOST", &host),
+        ]);
+        let held = |_| {
+            Ok(Enforced {
+                files: true,
+                system_calls: true,
+            })
         };
-        let args = Args {
-            host: None,
-            models: None,
-            ort_lib: None,
-        };
-        let (is_well, text) = printed(|console| run(&args, config, console));
+        let (is_well, text) = printed(|console| run(&Args::default(), &environment, held, console));
         assert!(!is_well.unwrap());
         let lines: Vec<&str> = text.lines().collect();
         let fault = lines
@@ -256,5 +266,27 @@ mod tests {
         assert!(lines[fault].starts_with("FAULT  models        tiny:latest needs "));
         assert!(lines[fault + 1].starts_with("                     "));
         assert!(text.ends_with("\n1 to be mended.\n"), "{text}");
+        assert!(lines[0].starts_with("note   settings      CHASKI_PATIENCE must be a duration"));
+        assert!(text.contains("ok     sandbox       best-effort; Landlock"));
+    }
+
+    #[test]
+    fn a_file_of_settings_that_is_wrong_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        fs::write(&path, "ports = 1").unwrap();
+        let line = ["doctor", "--config", path.to_str().unwrap()];
+        let args = <Args as clap::FromArgMatches>::from_arg_matches(
+            &<Args as clap::Args>::augment_args(clap::Command::new("doctor"))
+                .get_matches_from(line),
+        );
+        let environment = Environment::default();
+        let never = |_| unreachable!("nothing is known about the sandbox");
+        let (is_well, text) = printed(|console| run(&args.unwrap(), &environment, never, console));
+        assert!(!is_well.unwrap());
+        assert!(
+            text.starts_with("FAULT  settings      ")
+                && text.contains("config.toml:1: there is no")
+        );
     }
 }

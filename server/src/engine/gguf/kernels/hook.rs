@@ -279,22 +279,26 @@ unsafe extern "C" fn chaski_kernels_compute(
         let work = work.add(work.align_offset(ALIGNMENT));
         let activations = ours.activations.data.cast::<f32>();
         plan.prepare(activations, stride(ours.activations), work, thread, threads);
-        if thread == 0 {
-            ggml_threadpool_chunk_set(params.pool, params.threads);
-        }
-        ggml_barrier(params.pool);
         let weights = (
             ours.weights.data.cast::<u8>().cast_const(),
             ours.weights.nb[1],
         );
-        let output = (ours.output.data.cast::<f32>(), stride(ours.output));
         let chunk = Product::chunk(&plan, threads);
-        let mut next = thread;
-        while next * chunk < plan.groups() {
-            let groups = next * chunk..((next + 1) * chunk).min(plan.groups());
-            plan.multiply(weights, work, output, groups, thread);
-            next = usize::try_from(ggml_threadpool_chunk_add(params.pool, 1))
+        // The others may not be there yet; memory is.
+        plan.ask_for(weights, thread * chunk);
+        if thread == 0 {
+            ggml_threadpool_chunk_set(params.pool, params.threads);
+        }
+        ggml_barrier(params.pool);
+        let output = (ours.output.data.cast::<f32>(), stride(ours.output));
+        let mut now = thread;
+        while now * chunk < plan.groups() {
+            // It is taken before it is due, so that its weights, and no others, can be on their way.
+            let next = usize::try_from(ggml_threadpool_chunk_add(params.pool, 1))
                 .expect("it counts up from the number of threads");
+            let groups = now * chunk..((now + 1) * chunk).min(plan.groups());
+            plan.multiply(weights, work, output, groups, Some(next * chunk), thread);
+            now = next;
         }
     }
     true

@@ -12,9 +12,8 @@ pub(super) const GROUP: usize = 16;
 /// Columns of a tile.
 pub(super) const TILE: usize = 16;
 
-/// Most columns that are computed without tiles where there are tiles: to fill them takes longer than they save. Of the K formats, and of the
-/// others.
-const FEW: [usize; 2] = [5, 4];
+/// Most columns that are computed without tiles where there are tiles: to fill one takes as long as it saves.
+const FEW: usize = TILE;
 
 /// Longest row of weights, so that a block's offset fits and sums stay far from the edges of their types.
 const MOST_INPUTS: usize = 1 << 20;
@@ -66,7 +65,7 @@ impl Kernels {
 /// How the bytes of activations are arranged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Arrangement {
-    /// One column after the other.
+    /// Block by block, and in each one column after the other.
     Columns,
     /// Block by block, tiles of [`TILE`] columns: in a tile groups of four inputs, in a group each column's four.
     Tiles,
@@ -88,6 +87,7 @@ pub struct Plan {
 struct Parts {
     scales: usize,
     sums: usize,
+    excess: usize,
     own: usize,
     end: usize,
 }
@@ -96,11 +96,12 @@ struct Parts {
 #[derive(Clone, Copy)]
 pub(super) struct Columns {
     pub(super) bytes: *mut i8,
-    /// One for each block: `[column][block]`, or for each column of a tile in the tiles' order.
+    /// One for each block: `[block][column]`, or for each column of a tile in the tiles' order.
     pub(super) scales: *mut f32,
-    /// Sums of the bytes of a block, of every 16 for Q6_K and of every 32 for Q4_K and Q5_K: `[column][block][sum]`, or
-    /// `[pair][column][2]` for each tile.
+    /// Sums of every 32 bytes of a block for Q4_K and Q5_K: `[block][column][sum]`, or `[pair][column][2]` for each tile.
     pub(super) sums: *mut i16,
+    /// What is to be added to the products of every [`Plan::excess_of`] bytes where weights were made unsigned: `[block][column][..]`.
+    pub(super) excess: *mut i32,
 }
 
 /// The weights of a product.
@@ -119,6 +120,30 @@ pub(super) struct Output {
     pub(super) stride: usize,
 }
 
+/// What one thread computes without a break.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "nobody else asks ahead")
+)]
+pub(super) struct Share {
+    pub(super) groups: Range<usize>,
+    /// The group after these, which the thread computes then.
+    pub(super) next: Option<usize>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Share {
+    /// The group to ask for while `group` and the others up to `end` are computed: the one after them, or they themselves if there
+    /// is no other, which are at hand.
+    pub(super) fn after(&self, group: usize, end: usize) -> usize {
+        if end < self.groups.end {
+            end
+        } else {
+            self.next.unwrap_or(group)
+        }
+    }
+}
+
 impl Plan {
     /// `None` for sizes that there is no kernel for.
     pub fn new(
@@ -134,9 +159,7 @@ impl Plan {
             && outputs >= GROUP
             && columns > 0;
         let arrangement = match kernels {
-            Kernels::Amx if columns > FEW[usize::from(format.weights() == formats::PLAIN)] => {
-                Arrangement::Tiles
-            }
+            Kernels::Amx if columns > FEW => Arrangement::Tiles,
             _ => Arrangement::Columns,
         };
         fits.then_some(Self {
@@ -166,11 +189,38 @@ impl Plan {
 
     /// Sums that are kept of a block's bytes.
     pub(super) fn sums(&self) -> usize {
-        match (self.format, self.arrangement) {
-            (Format::Q4_K | Format::Q5_K, _) => formats::SUPER / 32,
-            (Format::Q6_K, Arrangement::Columns) => formats::SUPER / 16,
-            _ => 0,
+        match self.format.has_least() {
+            true => formats::SUPER / 32,
+            false => 0,
         }
+    }
+
+    /// Bytes of a block that have one scale, for [`Columns::excess`]. `None` where there is none.
+    pub(super) fn excess_of(&self) -> Option<usize> {
+        let are_unsigned = matches!(self.kernels, Kernels::Avx512 | Kernels::Amx)
+            && self.arrangement == Arrangement::Columns;
+        match self.format {
+            _ if !are_unsigned => None,
+            Format::Q4_0 | Format::Q8_0 => Some(formats::PLAIN),
+            Format::Q6_K => Some(16),
+            Format::Q4_K | Format::Q5_K => None,
+        }
+    }
+
+    /// Numbers of [`Columns::excess`] for a block.
+    pub(super) fn excesses(&self) -> usize {
+        self.excess_of()
+            .map_or(0, |bytes| self.format.weights() / bytes)
+    }
+
+    /// A block of a column, where they are arranged as columns.
+    pub(super) fn unit(&self, column: usize, block: usize) -> usize {
+        block * self.columns + column
+    }
+
+    /// The column and the block of [`Plan::unit`].
+    pub(super) fn of_unit(&self, unit: usize) -> (usize, usize) {
+        (unit % self.columns, unit / self.columns)
     }
 
     /// Columns with those that fill the last tile.
@@ -186,12 +236,15 @@ impl Plan {
         let columns = self.filled_columns();
         let scales = (columns * self.inputs).next_multiple_of(LINE);
         let sums = (scales + columns * self.blocks() * size_of::<f32>()).next_multiple_of(LINE);
-        let own = (sums + columns * self.blocks() * self.sums() * size_of::<i16>())
+        let excess = (sums + columns * self.blocks() * self.sums() * size_of::<i16>())
+            .next_multiple_of(LINE);
+        let own = (excess + columns * self.blocks() * self.excesses() * size_of::<i32>())
             .next_multiple_of(LINE);
         let end = own + threads * self.own_bytes();
         Parts {
             scales,
             sums,
+            excess,
             own,
             end,
         }
@@ -223,6 +276,7 @@ impl Plan {
                 bytes: work.cast(),
                 scales: work.add(parts.scales).cast(),
                 sums: work.add(parts.sums).cast(),
+                excess: work.add(parts.excess).cast(),
             }
         }
     }
@@ -269,7 +323,22 @@ impl Plan {
         }
     }
 
-    /// Computes some groups of outputs of all columns.
+    /// Asks for the weights of a group's rows, as far as the processor can be asked.
+    ///
+    /// # Safety
+    /// As for [`Plan::multiply`].
+    pub unsafe fn ask_for(&self, weights: (*const u8, usize), group: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if group < self.groups() {
+            let (first, _) = self.group(group);
+            // SAFETY: the rows lie there.
+            unsafe { avx512::ask_for(weights.0.add(first * weights.1), GROUP * weights.1) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (weights, group);
+    }
+
+    /// Computes some groups of outputs of all columns, while the weights of the thread's `next` group are on their way.
     ///
     /// # Safety
     /// - `work` is what every thread has prepared, and `thread` is one of them.
@@ -281,6 +350,7 @@ impl Plan {
         work: *mut u8,
         output: (*mut f32, usize),
         groups: Range<usize>,
+        next: Option<usize>,
         thread: usize,
     ) {
         let weights = Weights {
@@ -292,6 +362,8 @@ impl Plan {
             stride: output.1,
         };
         debug_assert!(groups.end <= self.groups());
+        let next = next.filter(|&next| next < self.groups());
+        let share = Share { groups, next };
         // SAFETY: as in `prepare`.
         unsafe {
             let columns = self.columns_in(work);
@@ -299,17 +371,17 @@ impl Plan {
                 #[cfg(target_arch = "x86_64")]
                 (Kernels::Amx, Arrangement::Tiles) => {
                     let own = work.add(self.parts(0).own + thread * self.own_bytes());
-                    amx::multiply(self, weights, columns, output, groups, own);
+                    amx::multiply(self, weights, columns, output, &share, own);
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Kernels::Amx | Kernels::Avx512, _) => {
-                    avx512::multiply(self, weights, columns, output, groups);
+                    avx512::multiply(self, weights, columns, output, &share);
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Kernels::Avx2, _) => {
-                    portable::multiply_avx2(self, weights, columns, output, groups);
+                    portable::multiply_avx2(self, weights, columns, output, share.groups);
                 }
-                _ => portable::multiply(self, weights, columns, output, groups),
+                _ => portable::multiply(self, weights, columns, output, share.groups),
             }
         }
     }

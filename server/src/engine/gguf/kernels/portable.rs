@@ -40,7 +40,7 @@ pub(super) unsafe fn prepare(
     let size = plan.format.weights();
     let sums = plan.sums();
     for unit in units {
-        let (column, block) = (unit / plan.blocks(), unit % plan.blocks());
+        let (column, block) = plan.of_unit(unit);
         // SAFETY: the caller's promise; each block has its own bytes, scale and sums.
         let (numbers, bytes, scale, block_sums) = unsafe {
             (
@@ -87,7 +87,7 @@ pub(super) unsafe fn multiply(
                     };
                     unpacked.read(plan.format, bytes);
                     for (n, total) in totals[..count].iter_mut().enumerate() {
-                        let unit = (start + n) * blocks + block;
+                        let unit = plan.unit(start + n, block);
                         // SAFETY: as above.
                         let (bytes, scale, block_sums) = unsafe {
                             (

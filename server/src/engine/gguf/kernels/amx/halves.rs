@@ -60,9 +60,8 @@ impl Job<'_> {
             let bytes = F::FORMAT.bytes();
             for group in 0..COUNT {
                 let from = self.rows(group).add(block * bytes);
-                self.prefetch::<COUNT>(group, block * bytes, bytes);
                 let weights = to.weights.as_mut_ptr().add(group * 2 * GROUP * SUPER);
-                let heads = F::unpack(from, self.weights.stride, weights);
+                let heads = F::unpack(self, from, weights);
                 _mm512_storeu_ps(to.factors[0][group].as_mut_ptr(), heads.factors);
                 if F::FORMAT.has_least() {
                     _mm512_storeu_ps(to.leasts[group].as_mut_ptr(), heads.leasts);
@@ -129,8 +128,8 @@ impl Job<'_> {
 pub trait Halves {
     const FORMAT: Format;
     const BITS: i32;
-    /// Unpacks a group's block: four tiles of upper halves, then four of lower.
-    unsafe fn unpack(block: *const u8, stride: usize, to: *mut u8) -> Heads;
+    /// Unpacks a group's block, and asks for as much of the next: four tiles of upper halves, then four of lower.
+    unsafe fn unpack(job: &Job, block: *const u8, to: *mut u8) -> Heads;
 }
 
 /// Weights of four bits, times every scale: the upper bits and the lower five, twice each.
@@ -182,13 +181,11 @@ unsafe fn place(to: *mut u8, part: usize, row: usize) -> *mut __m512i {
 
 /// See [`Halves::unpack`], for Q4_K, and for Q5_K with `FIFTH`.
 #[inline(always)]
-unsafe fn unpack_with_table<const FIFTH: bool>(
-    block: *const u8,
-    stride: usize,
-    to: *mut u8,
-) -> Heads {
+unsafe fn unpack_with_table<const FIFTH: bool>(job: &Job, block: *const u8, to: *mut u8) -> Heads {
     #[repr(align(64))]
     struct Scales([[[u8; 16]; 4]; 4]);
+    let stride = job.weights.stride;
+    let bytes = if FIFTH { Format::Q5_K } else { Format::Q4_K }.bytes();
     unsafe {
         let heads = avx512::heads_with_leasts(block, stride);
         let mut scales = Scales([[[0; 16]; 4]; 4]);
@@ -197,6 +194,7 @@ unsafe fn unpack_with_table<const FIFTH: bool>(
         }
         let lower_half = to.add(GROUP * SUPER);
         for row in 0..GROUP {
+            job.ask(bytes);
             let block = block.add(row * stride);
             let scales = &scales.0[row % 4][row / 4];
             let quarters = block.add(if FIFTH { 48 } else { 16 });
@@ -235,8 +233,8 @@ impl Halves for Q4K {
     const FORMAT: Format = Format::Q4_K;
     const BITS: i32 = FIVE as i32;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, stride: usize, to: *mut u8) -> Heads {
-        unsafe { unpack_with_table::<false>(block, stride, to) }
+    unsafe fn unpack(job: &Job, block: *const u8, to: *mut u8) -> Heads {
+        unsafe { unpack_with_table::<false>(job, block, to) }
     }
 }
 
@@ -244,8 +242,8 @@ impl Halves for Q5K {
     const FORMAT: Format = Format::Q5_K;
     const BITS: i32 = FIVE as i32;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, stride: usize, to: *mut u8) -> Heads {
-        unsafe { unpack_with_table::<true>(block, stride, to) }
+    unsafe fn unpack(job: &Job, block: *const u8, to: *mut u8) -> Heads {
+        unsafe { unpack_with_table::<true>(job, block, to) }
     }
 }
 
@@ -253,10 +251,12 @@ impl Halves for Q6K {
     const FORMAT: Format = Format::Q6_K;
     const BITS: i32 = 7;
     #[inline(always)]
-    unsafe fn unpack(block: *const u8, stride: usize, to: *mut u8) -> Heads {
+    unsafe fn unpack(job: &Job, block: *const u8, to: *mut u8) -> Heads {
+        let stride = job.weights.stride;
         unsafe {
             let lower_half = to.add(GROUP * SUPER);
             for row in 0..GROUP {
+                job.ask(Self::FORMAT.bytes());
                 let block = block.add(row * stride);
                 let weights = avx512::sixths(block);
                 let (_, scales) = avx512::scales_of_sixths(block);

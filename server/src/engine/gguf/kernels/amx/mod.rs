@@ -19,6 +19,7 @@ mod plains;
 mod tiles;
 
 use std::arch::x86_64::*;
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -28,7 +29,7 @@ use self::tiles::Tiles;
 use super::Format;
 use super::avx512;
 use super::formats::{PLAIN, SUPER};
-use super::plan::{Columns, GROUP, Output, Plan, TILE, Weights};
+use super::plan::{Columns, GROUP, Output, Plan, Share, TILE, Weights};
 
 /// Bytes of a tile.
 const TILE_BYTES: usize = 1024;
@@ -174,9 +175,10 @@ pub(super) unsafe fn multiply(
     weights: Weights,
     columns: Columns,
     output: Output,
-    groups: Range<usize>,
+    share: &Share,
     own: *mut u8,
 ) {
+    let groups = &share.groups;
     let is_super = plan.format.weights() == SUPER;
     let _tiles = if is_super {
         Tiles::new(64, 0..4, 6..7)
@@ -184,6 +186,10 @@ pub(super) unsafe fn multiply(
         Tiles::new(PLAIN, 0..2, 2..4)
     };
     let most = if is_super { TILES } else { PLAIN_TILES };
+    let rows = |group| {
+        let (first, _) = plan.group(group);
+        unsafe { weights.bytes.add(first * weights.stride) }
+    };
     let mut group = groups.start;
     while group < groups.end {
         let count = (groups.end - group).min(GROUPS);
@@ -195,6 +201,7 @@ pub(super) unsafe fn multiply(
                 columns,
                 output,
                 group,
+                coming: Cell::new(rows(share.after(group, group + count))),
                 tiles: start..(start + most).min(all),
             };
             unsafe {
@@ -223,6 +230,8 @@ struct Job<'a> {
     columns: Columns,
     output: Output,
     group: usize,
+    /// What to ask for next.
+    coming: Cell<*const u8>,
     tiles: Range<usize>,
 }
 
@@ -239,21 +248,13 @@ impl Job<'_> {
         unsafe { own.add(size_of::<Own>() + at * TILE_BYTES).cast() }
     }
 
-    /// Asks for the rows after these, which lie right behind them: the part at `offset` of each.
+    /// Asks for so many bytes more of the groups that come next, whose rows lie one behind the other. Little at a time: nothing else can be
+    /// read while too much is on its way.
     #[inline(always)]
-    unsafe fn prefetch<const COUNT: usize>(&self, group: usize, offset: usize, bytes: usize) {
-        let stride = self.weights.stride;
-        unsafe {
-            let rows = self
-                .rows(group)
-                .wrapping_add(offset + COUNT * GROUP * stride);
-            for row in 0..GROUP {
-                let at = rows.wrapping_add(row * stride).cast::<i8>();
-                for line in (0..bytes).step_by(64) {
-                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(line));
-                }
-            }
-        }
+    fn ask(&self, bytes: usize) {
+        let from = self.coming.get();
+        avx512::ask_for(from, bytes);
+        self.coming.set(from.wrapping_add(bytes));
     }
 
     #[inline(always)]

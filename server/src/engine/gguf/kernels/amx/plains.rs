@@ -31,6 +31,8 @@ impl Job<'_> {
                     (odd, even)
                 };
                 let mut coming = left;
+                let steps = self.tiles.len() * (end - first).div_ceil(PAIR);
+                let asked = ((end - first) * GROUP * F::FORMAT.bytes()).div_ceil(steps);
                 let mut before: Option<Step> = None;
                 for (group, left) in left.iter().enumerate() {
                     left.load(end - first);
@@ -46,6 +48,7 @@ impl Job<'_> {
                             let right = unit(self.plan, tile, block) * TILE * PLAIN;
                             let right = self.columns.bytes.add(right);
                             let sums = all_sums.add(turn % 2 * PAIR * TILE_BYTES);
+                            self.ask(asked);
                             multiply_loaded(step.place, step.count, right, sums);
                             let last = tile + 1 == self.tiles.end && group + 1 == COUNT;
                             if last && block + step.count == end && end < blocks {
@@ -82,7 +85,6 @@ impl Job<'_> {
         for (group, left) in left.iter_mut().enumerate() {
             unsafe {
                 let from = self.rows(group).add(first * bytes);
-                self.prefetch::<COUNT>(group, first * bytes, run * bytes);
                 let weights = to.weights.as_mut_ptr().add(group * RUN * GROUP * PLAIN);
                 *left = F::unpack(from, self.weights.stride, run, weights);
                 for block in 0..run {

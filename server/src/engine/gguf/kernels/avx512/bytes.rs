@@ -4,6 +4,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use super::super::Format;
 use super::super::formats::SUPER;
 use super::super::plan::{Columns, Plan};
 
@@ -22,16 +23,20 @@ pub unsafe fn prepare(
     let size = plan.format.weights();
     let sums = plan.sums();
     for unit in units {
-        let (column, block) = (unit / plan.blocks(), unit % plan.blocks());
+        let (column, block) = plan.of_unit(unit);
         unsafe {
             let numbers = activations.add(column * stride + block * size);
             let bytes = columns.bytes.add(unit * size);
             *columns.scales.add(unit) = quantize(numbers, bytes, size);
-            let sums_to = columns.sums.add(unit * sums);
-            match sums {
-                8 => sums_of_32(bytes, sums_to),
-                16 => sums_of_16(bytes, sums_to),
-                _ => {}
+            if sums > 0 {
+                sums_of_32(bytes, columns.sums.add(unit * sums));
+            }
+            let excess = columns.excess.add(unit * plan.excesses());
+            match plan.format {
+                Format::Q4_0 => excess_of_32(bytes, 8, excess),
+                Format::Q8_0 => excess_of_32(bytes, 128, excess),
+                Format::Q6_K => excess_of_16(bytes, 32, excess),
+                Format::Q4_K | Format::Q5_K => {}
             }
         }
     }
@@ -67,36 +72,44 @@ pub unsafe fn quantize(numbers: *const f32, bytes: *mut i8, size: usize) -> f32 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
 pub unsafe fn sums_of_32(bytes: *const i8, sums: *mut i16) {
-    unsafe {
-        for n in 0..SUPER / 32 {
-            let fours = _mm256_dpbusd_epi32(
-                _mm256_setzero_si256(),
-                _mm256_set1_epi8(1),
-                _mm256_loadu_si256(bytes.add(32 * n).cast()),
-            );
-            let four = _mm_add_epi32(
-                _mm256_castsi256_si128(fours),
-                _mm256_extracti128_si256::<1>(fours),
-            );
-            *sums.add(n) = across(four) as i16;
-        }
+    for n in 0..SUPER / 32 {
+        unsafe { *sums.add(n) = sum_of_32(bytes.add(32 * n)) as i16 };
     }
 }
 
-/// Sums of every 16 of 256 bytes.
+/// What `zero` more in each of 32 weights adds to their products, less than nothing.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
-unsafe fn sums_of_16(bytes: *const i8, sums: *mut i16) {
-    unsafe {
-        for n in 0..SUPER / 16 {
+unsafe fn excess_of_32(bytes: *const i8, zero: i32, excess: *mut i32) {
+    unsafe { *excess = -zero * sum_of_32(bytes) };
+}
+
+/// The same for every 16 of 256.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn excess_of_16(bytes: *const i8, zero: i32, excess: *mut i32) {
+    for n in 0..SUPER / 16 {
+        unsafe {
             let fours = _mm_dpbusd_epi32(
                 _mm_setzero_si128(),
                 _mm_set1_epi8(1),
                 _mm_loadu_si128(bytes.add(16 * n).cast()),
             );
-            *sums.add(n) = across(fours) as i16;
+            *excess.add(n) = -zero * across(fours);
         }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn sum_of_32(bytes: *const i8) -> i32 {
+    let fours = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), unsafe {
+        _mm256_loadu_si256(bytes.cast())
+    });
+    across(_mm_add_epi32(
+        _mm256_castsi256_si128(fours),
+        _mm256_extracti128_si256::<1>(fours),
+    ))
 }
 
 #[inline]

@@ -1,7 +1,9 @@
 //! AVX-512 with VNNI: Ice Lake and later, Zen 4 and later.
 //!
-//! Sixteen rows go together. Each contributes a vector of partial sums per block and column, and the sixteen vectors are added up
-//! crosswise into one with a sum per row. Weights of the next sixteen rows are asked for meanwhile: in one column the time is that of memory.
+//! Sixteen rows go together, one in each lane: their blocks are [`turn`]ed, so that a vector has four weights of every row, and meets
+//! the same four activations in all lanes. So a block is unpacked once for all columns, a column costs little more than its
+//! multiplications, and nothing has to be added up across lanes. Weights of the next sixteen rows are asked for meanwhile: in a few
+//! columns the time is that of memory.
 #![expect(
     clippy::undocumented_unsafe_blocks,
     reason = "all are for one reason: the caller promises the instructions and the sizes that `Plan` states"
@@ -10,22 +12,34 @@
 mod bytes;
 mod plains;
 mod supers;
+mod turn;
 mod unpack;
 
 use std::arch::x86_64::*;
-use std::ops::Range;
+use std::cell::Cell;
 
 pub(super) use self::bytes::{prepare, quantize, sums_of_32};
 use self::plains::{Q40, Q80, plains};
 use self::supers::{Q4K, Q5K, Q6K, supers};
+use self::turn::turn;
 pub(super) use self::unpack::{
     Heads, factors, fifths, heads_with_leasts, leasts_as_words, nibbles, scales_of_sixths, sixths,
 };
 use super::Format;
-use super::plan::{Columns, GROUP, Output, Plan, Weights};
+use super::plan::{Columns, Output, Plan, Share, Weights};
 
-/// Columns that weights in registers are used for.
+/// Columns that a block is unpacked for.
 const COLUMNS: usize = 16;
+
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
+/// Asks for memory, which is to come as far as the second cache. Any processor with 64 bits can.
+pub(super) fn ask_for(from: *const u8, bytes: usize) {
+    for line in (0..bytes).step_by(LINE) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast()) };
+    }
+}
 
 /// See [`Plan::multiply`].
 ///
@@ -37,41 +51,32 @@ pub(super) unsafe fn multiply(
     weights: Weights,
     columns: Columns,
     output: Output,
-    groups: Range<usize>,
+    share: &Share,
 ) {
-    for group in groups {
+    let rows = |group| {
+        let (first, _) = plan.group(group);
+        unsafe { weights.bytes.add(first * weights.stride) }
+    };
+    for group in share.groups.clone() {
         for start in (0..plan.columns).step_by(COLUMNS) {
-            let count = (plan.columns - start).min(COLUMNS);
             let job = Job {
                 plan,
                 weights,
                 columns,
                 output,
                 group,
+                rows: rows(group),
+                coming: Cell::new(rows(share.after(group, group + 1))),
                 start,
-                count,
+                count: (plan.columns - start).min(COLUMNS),
             };
             unsafe {
-                match (plan.format, count) {
-                    (Format::Q4_K, 1) => supers::<Q4K, 1>(&job),
-                    (Format::Q4_K, 2) => supers::<Q4K, 2>(&job),
-                    (Format::Q4_K, _) => supers::<Q4K, 0>(&job),
-                    (Format::Q5_K, 1) => supers::<Q5K, 1>(&job),
-                    (Format::Q5_K, 2) => supers::<Q5K, 2>(&job),
-                    (Format::Q5_K, _) => supers::<Q5K, 0>(&job),
-                    (Format::Q6_K, 1) => supers::<Q6K, 1>(&job),
-                    (Format::Q6_K, 2) => supers::<Q6K, 2>(&job),
-                    (Format::Q6_K, _) => supers::<Q6K, 0>(&job),
-                    (Format::Q4_0, 1) => plains::<Q40, 1>(&job),
-                    (Format::Q4_0, 2) => plains::<Q40, 2>(&job),
-                    (Format::Q4_0, 3) => plains::<Q40, 3>(&job),
-                    (Format::Q4_0, 4) => plains::<Q40, 4>(&job),
-                    (Format::Q4_0, _) => plains::<Q40, 0>(&job),
-                    (Format::Q8_0, 1) => plains::<Q80, 1>(&job),
-                    (Format::Q8_0, 2) => plains::<Q80, 2>(&job),
-                    (Format::Q8_0, 3) => plains::<Q80, 3>(&job),
-                    (Format::Q8_0, 4) => plains::<Q80, 4>(&job),
-                    (Format::Q8_0, _) => plains::<Q80, 0>(&job),
+                match plan.format {
+                    Format::Q4_K => supers::<Q4K>(&job),
+                    Format::Q5_K => supers::<Q5K>(&job),
+                    Format::Q6_K => supers::<Q6K>(&job),
+                    Format::Q4_0 => plains::<Q40>(&job),
+                    Format::Q8_0 => plains::<Q80>(&job),
                 }
             }
         }
@@ -85,29 +90,40 @@ struct Job<'a> {
     columns: Columns,
     output: Output,
     group: usize,
+    /// The first of its rows.
+    rows: *const u8,
+    /// What to ask for next.
+    coming: Cell<*const u8>,
     /// The first column.
     start: usize,
     count: usize,
 }
 
 impl Job<'_> {
-    /// The first of the group's rows.
-    unsafe fn rows(&self) -> *const u8 {
-        let (first, _) = self.plan.group(self.group);
-        unsafe { self.weights.bytes.add(first * self.weights.stride) }
+    /// [`turn`]s sixteen bytes of each row, and asks for as many of the group that comes next: its rows lie one behind the other, and
+    /// memory gives lines in a row fastest. A few at a time, since nothing else can be read while too many are on their way.
+    #[inline(always)]
+    unsafe fn turn(&self, from: *const u8) -> [__m512i; 4] {
+        self.ask(4);
+        unsafe { turn(from, self.weights.stride) }
     }
 
-    /// Asks for part `number` of the group after this one, which lies right behind it: one part after the other, as memory gives
-    /// lines in a row fastest.
+    /// The same with 32 bytes.
     #[inline(always)]
-    unsafe fn prefetch(&self, number: usize, bytes: usize) {
+    unsafe fn turn_two(&self, from: *const u8) -> [__m512i; 8] {
         unsafe {
-            let next = self.rows().wrapping_add(GROUP * self.weights.stride);
-            let part = next.wrapping_add(number * bytes).cast::<i8>();
-            for line in (0..bytes).step_by(64) {
-                _mm_prefetch::<_MM_HINT_T1>(part.wrapping_add(line));
-            }
+            let [a, b, c, d] = self.turn(from);
+            let [e, f, g, h] = self.turn(from.add(16));
+            [a, b, c, d, e, f, g, h]
         }
+    }
+
+    /// Asks for so many lines more.
+    #[inline(always)]
+    fn ask(&self, lines: usize) {
+        let from = self.coming.get();
+        ask_for(from, lines * LINE);
+        self.coming.set(from.wrapping_add(lines * LINE));
     }
 
     #[inline]
@@ -124,48 +140,8 @@ impl Job<'_> {
     }
 }
 
-/// Adds up each of sixteen vectors: lane `n` is the sum of vector `n`.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn add_up(vectors: &[__m512i; GROUP]) -> __m512i {
-    let [a, b] = add_up_lanes(vectors);
-    _mm512_add_epi32(
-        _mm512_shuffle_i32x4::<0x88>(a, b),
-        _mm512_shuffle_i32x4::<0xdd>(a, b),
-    )
-}
-
-/// Adds up each half of sixteen vectors: sums of the lower halves, and of the upper.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn add_up_halves(vectors: &[__m512i; GROUP]) -> [__m512i; 2] {
-    let [a, b] = add_up_lanes(vectors);
-    [
-        _mm512_shuffle_i32x4::<0x88>(a, b),
-        _mm512_shuffle_i32x4::<0xdd>(a, b),
-    ]
-}
-
-/// Two vectors of four lanes, with the sums of four halves in each: lower and upper of vectors 0 to 3, and so on.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn add_up_lanes(vectors: &[__m512i; GROUP]) -> [__m512i; 2] {
-    let four = |n: usize| {
-        let pair = |n: usize| {
-            _mm512_add_epi32(
-                _mm512_unpacklo_epi32(vectors[n], vectors[n + 1]),
-                _mm512_unpackhi_epi32(vectors[n], vectors[n + 1]),
-            )
-        };
-        let (a, b) = (pair(4 * n), pair(4 * n + 2));
-        _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
-    };
-    let eight = |n: usize| {
-        let (a, b) = (four(2 * n), four(2 * n + 1));
-        _mm512_add_epi32(
-            _mm512_shuffle_i32x4::<0x88>(a, b),
-            _mm512_shuffle_i32x4::<0xdd>(a, b),
-        )
-    };
-    [eight(0), eight(1)]
+/// Four activations in every lane.
+#[inline(always)]
+unsafe fn four(bytes: *const i8) -> __m512i {
+    unsafe { _mm512_set1_epi32(bytes.cast::<i32>().read_unaligned()) }
 }

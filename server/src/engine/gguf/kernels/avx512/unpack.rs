@@ -65,31 +65,6 @@ pub unsafe fn heads_with_leasts(blocks: *const u8, stride: usize) -> Heads {
     }
 }
 
-/// The scales of a row, in all four lanes.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub fn scales_of(heads: &Heads, row: usize) -> __m512i {
-    let vector = heads.scales[row % 4];
-    match row / 4 {
-        0 => _mm512_shuffle_i32x4::<0x00>(vector, vector),
-        1 => _mm512_shuffle_i32x4::<0x55>(vector, vector),
-        2 => _mm512_shuffle_i32x4::<0xaa>(vector, vector),
-        _ => _mm512_shuffle_i32x4::<0xff>(vector, vector),
-    }
-}
-
-/// Bytes `2 * part` in the lower half and `2 * part + 1` in the upper, as 16-bit numbers.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub fn pair_of_scales(scales: __m512i, part: usize) -> __m512i {
-    let (low, high) = (0x8000 + 2 * part as u16, 0x8001 + 2 * part as u16);
-    let order = _mm512_inserti64x4::<1>(
-        _mm512_set1_epi16(low as i16),
-        _mm256_set1_epi16(high as i16),
-    );
-    _mm512_shuffle_epi8(scales, order)
-}
-
 /// 32 bytes of two nibbles each: the lower ones in the lower half, the upper in the upper.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]

@@ -12,8 +12,14 @@ pub(super) const GROUP: usize = 16;
 /// Columns of a tile.
 pub(super) const TILE: usize = 16;
 
-/// Most columns that are computed without tiles where there are tiles: to fill one takes as long as it saves.
-const FEW: usize = TILE;
+/// Most columns that are computed without tiles where there are tiles: to fill one takes as long as it saves. Q6_K has twice as many scales, which
+/// only vectors see one by one.
+const fn few(format: Format) -> usize {
+    match format {
+        Format::Q6_K => 8,
+        Format::Q4_0 | Format::Q8_0 | Format::Q4_K | Format::Q5_K => 12,
+    }
+}
 
 /// Longest row of weights, so that a block's offset fits and sums stay far from the edges of their types.
 const MOST_INPUTS: usize = 1 << 20;
@@ -159,7 +165,7 @@ impl Plan {
             && outputs >= GROUP
             && columns > 0;
         let arrangement = match kernels {
-            Kernels::Amx if columns > FEW => Arrangement::Tiles,
+            Kernels::Amx if columns > few(format) => Arrangement::Tiles,
             _ => Arrangement::Columns,
         };
         fits.then_some(Self {

@@ -281,8 +281,12 @@ fn a_cancelled_job_is_heard_of_no_more_and_disturbs_nobody() {
     let mut answers = served.answers();
     let left = answers.remove(&1).unwrap();
     assert!(left.finished.is_none() && left.error.is_none());
-    // A step says several characters where their guesses were right.
-    assert_eq!(texts, 3, "it stops within one step");
+    // A step says as much as was guessed of it, and one token more.
+    let step = 15 + 1;
+    assert!(
+        (3..3 + step).contains(&texts),
+        "{texts}: it stops within one step"
+    );
     let whole = &prompts()[1];
     assert!(whole.starts_with(&left.text) && left.text.len() < whole.len());
     for (id, answer) in answers {

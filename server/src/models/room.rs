@@ -105,37 +105,62 @@ pub fn available() -> u64 {
         .fold(machine, u64::min)
 }
 
-/// The folders of the control groups that bound this process, inner before outer. Version 2 of the interface:
-/// <https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>.
+/// The folders of the control groups that bound the memory of this process, inner before outer.
 fn control_groups() -> Vec<PathBuf> {
-    let path = Process::myself()
-        .and_then(|process| process.cgroups())
-        .ok()
-        .and_then(|groups| {
-            let mut groups = groups.0.into_iter();
-            groups.find(|group| group.hierarchy == 0)
-        })
-        .map(|group| group.pathname);
-    let root = Path::new("/sys/fs/cgroup");
-    let Some(path) = path else {
-        return Vec::new();
-    };
-    let inner = root.join(path.trim_start_matches('/'));
-    inner
-        .ancestors()
-        .take_while(|folder| folder.starts_with(root))
-        .map(Path::to_owned)
-        .collect()
+    let groups = Process::myself().and_then(|process| process.cgroups());
+    let groups = groups.map_or_else(|_| Vec::new(), |groups| groups.0);
+    let mut folders = Vec::new();
+    for group in groups {
+        let root = match group.hierarchy {
+            0 => Path::new("/sys/fs/cgroup"),
+            _ if group.controllers.iter().any(|name| name == "memory") => {
+                Path::new("/sys/fs/cgroup/memory")
+            }
+            _ => continue,
+        };
+        // In a container the path may be the machine's, and the container's own group at the root.
+        let inner = root.join(group.pathname.trim_start_matches('/'));
+        let within = inner.ancestors().take_while(|it| it.starts_with(root));
+        folders.extend(within.map(Path::to_owned));
+    }
+    folders
 }
+
+/// What a control group's files are called.
+struct Files {
+    limit: &'static str,
+    used: &'static str,
+    /// The line of `memory.stat` with the pages of files that nobody has used lately.
+    cached: &'static str,
+}
+
+/// <https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files>
+const VERSION_2: Files = Files {
+    limit: "memory.max",
+    used: "memory.current",
+    cached: "inactive_file ",
+};
+
+/// <https://docs.kernel.org/admin-guide/cgroup-v1/memory.html>, where no limit is a number larger than any memory.
+const VERSION_1: Files = Files {
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    cached: "total_inactive_file ",
+};
 
 /// What a control group has left; `None` if it has no limit. Cached file pages count as free: the kernel drops them first.
 fn left_in(group: &Path) -> Option<u64> {
+    let left = |version: &Files| left_by(group, version);
+    left(&VERSION_2).or_else(|| left(&VERSION_1))
+}
+
+fn left_by(group: &Path, files: &Files) -> Option<u64> {
     let read = |file: &str| std::fs::read_to_string(group.join(file)).ok();
-    let limit: u64 = read("memory.max")?.trim().parse().ok()?;
-    let used: u64 = read("memory.current")?.trim().parse().ok()?;
+    let limit: u64 = read(files.limit)?.trim().parse().ok()?;
+    let used: u64 = read(files.used)?.trim().parse().ok()?;
     let cached: u64 = read("memory.stat")?
         .lines()
-        .find_map(|line| line.strip_prefix("inactive_file "))?
+        .find_map(|line| line.strip_prefix(files.cached))?
         .trim()
         .parse()
         .ok()?;
@@ -162,6 +187,37 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_a_control_group_has_left_is_read_in_both_versions() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = |files: &[(&str, &str)]| {
+            let group = tempfile::tempdir_in(&folder).unwrap();
+            for (name, text) in files {
+                std::fs::write(group.path().join(name), text).unwrap();
+            }
+            left_in(group.path())
+        };
+        let stat = "cache 9\ninactive_file 300\ntotal_inactive_file 200\n";
+        let version_2 = |limit| {
+            left(&[
+                ("memory.max", limit),
+                ("memory.current", "700\n"),
+                ("memory.stat", stat),
+            ])
+        };
+        assert_eq!(version_2("1000\n"), Some(600));
+        assert_eq!(version_2("100\n"), Some(0));
+        assert_eq!(version_2("max\n"), None);
+        let version_1 = [
+            ("memory.limit_in_bytes", "1000\n"),
+            ("memory.usage_in_bytes", "700\n"),
+            ("memory.stat", stat),
+        ];
+        assert_eq!(left(&version_1), Some(500));
+        assert_eq!(left(&version_1[..2]), None);
+        assert_eq!(left(&[]), None);
+    }
 
     fn idle(ages_and_bytes: &[(u64, u64)]) -> Vec<Idle<usize>> {
         let now = Instant::now() + Duration::from_secs(1_000_000);

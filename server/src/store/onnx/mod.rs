@@ -5,6 +5,7 @@
 //! message and the file, graphs nest only so deep, and a tensor must have the data that its shape claims, either inside
 //! or at a relative location that the caller has to check against the files it holds.
 
+mod operators;
 mod tensor;
 mod variant;
 mod wire;
@@ -14,6 +15,7 @@ pub(super) mod tests;
 
 use std::io::{Read, Seek};
 
+use self::operators::{Operator, Operators};
 pub use self::tensor::ExternalData;
 use self::tensor::{Weights, read_tensor};
 pub use self::variant::{preferred, stem};
@@ -66,7 +68,11 @@ impl Onnx {
             25 => model.function(wire, field),
             _ => Ok(()),
         })?;
-        let Walk { mut onnx, weights } = model;
+        let Walk {
+            mut onnx,
+            weights,
+            operators,
+        } = model;
         if onnx.ir_version == 0 || !has_graph {
             return Err(broken(
                 "it has no graph; is the file truncated or no ONNX model at all?",
@@ -78,6 +84,7 @@ impl Onnx {
         if onnx.outputs.is_empty() {
             return Err(broken("its graph has no output"));
         }
+        operators.check()?;
         onnx.parameter_count = weights.count();
         onnx.weight_type = weights.most_common_type();
         onnx.external = weights.external;
@@ -95,6 +102,7 @@ impl Onnx {
 struct Walk {
     onnx: Onnx,
     weights: Weights,
+    operators: Operators,
 }
 
 impl Walk {
@@ -122,15 +130,17 @@ impl Walk {
         })
     }
 
-    /// `NodeProto`: only its attributes can hold tensors and graphs.
+    /// `NodeProto`: an operator, whose attributes can hold tensors and graphs.
     fn node<R: Read + Seek>(
         &mut self,
         wire: &mut Wire<R>,
         node: Field,
         depth: usize,
     ) -> Result<(), StoreError> {
+        let mut operator = Operator::default();
         wire.message(node.end_of_message("node")?, |wire, field| {
             match field.number {
+                4 => operator.name = wire.text(field, MAX_NAME_BYTES, "name of an operator")?,
                 5 => wire.message(
                     field.end_of_message("attribute")?,
                     |wire, field| match field.number {
@@ -139,10 +149,13 @@ impl Walk {
                         22 | 23 => self.sparse_tensor(wire, field),
                         _ => Ok(()),
                     },
-                ),
-                _ => Ok(()),
+                )?,
+                7 => operator.domain = wire.text(field, MAX_NAME_BYTES, "operator domain")?,
+                _ => {}
             }
-        })
+            Ok(())
+        })?;
+        self.operators.note_use(operator)
     }
 
     /// `SparseTensorProto`: its values and indices are tensors; its dimensions do not take memory here.
@@ -167,13 +180,17 @@ impl Walk {
         wire: &mut Wire<R>,
         function: Field,
     ) -> Result<(), StoreError> {
-        wire.message(
-            function.end_of_message("function")?,
-            |wire, field| match field.number {
-                7 => self.node(wire, field, 0),
-                _ => Ok(()),
-            },
-        )
+        let mut named = Operator::default();
+        wire.message(function.end_of_message("function")?, |wire, field| {
+            match field.number {
+                1 => named.name = wire.text(field, MAX_NAME_BYTES, "name of a function")?,
+                7 => self.node(wire, field, 0)?,
+                10 => named.domain = wire.text(field, MAX_NAME_BYTES, "domain of a function")?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        self.operators.note_function(named)
     }
 
     /// `TrainingInfoProto`: two more graphs, not run here but parsed by the runtime.

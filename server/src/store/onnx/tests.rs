@@ -195,6 +195,61 @@ fn tensors_whose_data_does_not_fit_their_shape_are_refused() {
     );
 }
 
+/// A node that names an operator.
+fn node(domain: &str, name: &str) -> Vec<u8> {
+    [message(4, name.as_bytes()), message(7, domain.as_bytes())].concat()
+}
+
+#[test]
+fn operators_that_no_encoder_needs_are_refused_by_name_wherever_they_hide() {
+    for (domain, name) in [
+        ("", "StringNormalizer"),
+        ("", "RandomNormal"),
+        ("", "NonMaxSuppression"),
+        ("", ""),
+        ("ai.onnx", "ImageDecoder"),
+        ("ai.onnx.ml", "ArrayFeatureExtractor"),
+        ("ai.onnx.ml", "SVMClassifier"),
+        ("ai.onnx.training", "Gradient"),
+        ("com.microsoft", "Tokenizer"),
+        ("com.microsoft.extensions", "MatMul"),
+        ("evil", "MatMul"),
+    ] {
+        let bad = node(domain, name);
+        let expected = format!("it uses the operator '{name}'");
+        check_refused(&model("x", &message(1, &bad)), &expected);
+        let in_subgraph = node("", "If");
+        let in_subgraph = [in_subgraph, message(5, &message(6, &message(1, &bad)))].concat();
+        check_refused(&model("x", &message(1, &in_subgraph)), &expected);
+        let in_function = message(25, &message(7, &bad));
+        check_refused(&[model("x", &[]), in_function].concat(), &expected);
+        let in_training = message(20, &message(1, &message(1, &bad)));
+        check_refused(&[model("x", &[]), in_training].concat(), &expected);
+    }
+}
+
+#[test]
+fn operators_of_encoders_and_functions_of_the_models_own_are_let_through() {
+    let of = |nodes: &[Vec<u8>]| {
+        let nodes = nodes.iter().flat_map(|node| message(1, node));
+        model("x", &nodes.collect::<Vec<_>>())
+    };
+    let usual = [
+        node("", "MatMul"),
+        node("ai.onnx", "Softmax"),
+        node("com.microsoft", "SkipLayerNormalization"),
+    ];
+    read(&of(&usual)).unwrap();
+    let called = of(&[node("pkg.torch", "attention")]);
+    check_refused(&called, "'attention' of 'pkg.torch'");
+    let function = [
+        message(1, b"attention"),
+        message(7, &node("", "MatMul")),
+        message(10, b"pkg.torch"),
+    ];
+    read(&[called, message(25, &function.concat())].concat()).unwrap();
+}
+
 #[test]
 fn what_is_no_onnx_is_named() {
     check_refused(b"", "it has no graph");

@@ -243,9 +243,12 @@ fn inference_status(error: &inference::Error) -> StatusCode {
         | Inference::EmptyPrompt
         | Inference::Unsupported(_)
         | Inference::InvalidJob(_) => StatusCode::BAD_REQUEST,
-        Inference::Busy | Inference::ShuttingDown | Inference::LoadLoop { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Inference::Busy
+        | Inference::ShuttingDown
+        | Inference::LoadLoop { .. }
+        | Inference::NoProcess(_) => StatusCode::SERVICE_UNAVAILABLE,
+        // Not 503: whoever passes requests on would try it elsewhere.
+        Inference::Suspect { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Inference::LoadFailed(_)
         | Inference::LoadDied(_)
         | Inference::Engine(_)

@@ -47,6 +47,19 @@ pub enum Error {
         /// Until it may be tried again, rounded up.
         seconds: u32,
     },
+    /// No process can be had for it now: the system has no descriptors, processes or memory left.
+    #[error("the model's worker process cannot be started: {0}")]
+    NoProcess(String),
+    /// Workers died again and again while this very request was under way; it is left alone for a while.
+    #[error(
+        "the model's worker process ended {deaths} times in a row while this request was under way; it is refused for {seconds} s"
+    )]
+    Suspect {
+        /// How often.
+        deaths: u32,
+        /// Until it may be tried again, rounded up.
+        seconds: u32,
+    },
     /// The engine reported a failure while it computed.
     #[error("the engine failed: {0}")]
     Engine(String),

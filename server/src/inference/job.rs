@@ -56,6 +56,13 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        use generate::Event::{Admitted, Text};
+        !matches!(self, Self::Generate(Admitted(_) | Text(_)))
+    }
+
     /// The event that tells the same caller of a failure instead.
     #[must_use]
     pub fn into_failure(self, error: Error) -> Self {

@@ -7,28 +7,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::inference::Error;
+use crate::worker::{Deaths, Patience};
 
-/// Deaths in a row after which the next request still tries at once: a worker may be killed by somebody, or by want of memory.
-const TOLERATED: u32 = 2;
-
-/// How long a model is left alone after the first death that is not tolerated; twice as long after each one more.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-
-/// Longest time for which it is left alone.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// Deaths that nobody has seen the like of for so long count no more.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// The next request after a death or two still tries at once: a worker may be killed by somebody, or by want of memory.
+const PATIENCE: Patience = Patience {
+    tolerated: 2,
+    first_pause: Duration::from_secs(1),
+    longest_pause: Duration::from_secs(30),
+    forgotten_after: Duration::from_secs(600),
+};
 
 /// The models that died, and how often in a row.
 #[derive(Debug)]
 pub struct Crashes<K>(Mutex<HashMap<K, Deaths>>);
-
-#[derive(Clone, Copy, Debug)]
-struct Deaths {
-    count: u32,
-    last: Instant,
-}
 
 impl<K> Default for Crashes<K> {
     fn default() -> Self {
@@ -46,46 +37,29 @@ impl<K: Copy + Eq + Hash> Crashes<K> {
         let Some(deaths) = table.get(model) else {
             return Ok(());
         };
-        let left = deaths
-            .pause()
-            .saturating_sub(now.saturating_duration_since(deaths.last));
-        if left.is_zero() {
-            return Ok(());
+        match deaths.seconds_left(&PATIENCE, now) {
+            None => Ok(()),
+            Some(seconds) => Err(Error::LoadLoop {
+                deaths: deaths.count,
+                seconds,
+            }),
         }
-        Err(Error::LoadLoop {
-            deaths: deaths.count,
-            seconds: left.as_secs_f64().ceil() as u32,
-        })
     }
 
     /// Takes note of how a load has ended.
     pub fn record<T>(&self, model: K, load: &Result<T, Error>, now: Instant) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // So the table is bounded too: by the deaths that fit into that time.
-        table.retain(|_, deaths| now.saturating_duration_since(deaths.last) < FORGOTTEN_AFTER);
+        table.retain(|_, deaths| deaths.are_remembered(&PATIENCE, now));
         match load {
             Ok(_) => drop(table.remove(&model)),
             Err(Error::LoadDied(_)) => {
-                let deaths = table.entry(model).or_insert(Deaths {
-                    count: 0,
-                    last: now,
-                });
-                deaths.count = deaths.count.saturating_add(1);
-                deaths.last = now;
+                let deaths = table.entry(model);
+                deaths.or_insert_with(|| Deaths::none(now)).add(now);
             }
             // It said itself what is wrong, and costs no more than saying so.
             Err(_) => {}
         }
-    }
-}
-
-impl Deaths {
-    fn pause(self) -> Duration {
-        let Some(doublings) = self.count.checked_sub(TOLERATED + 1) else {
-            return Duration::ZERO;
-        };
-        let factor = 2_u32.saturating_pow(doublings);
-        FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
     }
 }
 
@@ -101,7 +75,7 @@ mod tests {
     fn a_model_that_dies_again_and_again_is_left_alone_longer_and_longer() {
         let crashes = Crashes::default();
         let mut now = Instant::now();
-        for _ in 0..TOLERATED {
+        for _ in 0..PATIENCE.tolerated {
             crashes.record("bad", &died(), now);
             assert_eq!(crashes.admit(&"bad", now), Ok(()));
         }
@@ -128,7 +102,7 @@ mod tests {
         crashes.record("bad", &Ok(()), now);
         assert_eq!(crashes.admit(&"bad", now), Ok(()));
         thrice();
-        let later = now + FORGOTTEN_AFTER;
+        let later = now + PATIENCE.forgotten_after;
         crashes.record("bad", &died(), later);
         assert_eq!(crashes.admit(&"bad", later), Ok(()));
     }

@@ -29,7 +29,7 @@ use crate::inference::{Error, Token};
 use crate::metrics;
 use crate::sandbox::limits;
 use crate::store::{Model, Name, Store};
-use crate::worker::{self, Confinement, Worker};
+use crate::worker::{self, Confinement, Suspects, Worker};
 
 /// A cheap handle on everything that is loaded.
 #[derive(Clone, Debug)]
@@ -44,6 +44,7 @@ struct Shared {
     residents: Arc<Residents>,
     plans: Mutex<Vec<Plan>>,
     crashes: Crashes<Key>,
+    suspects: Arc<Suspects>,
 }
 
 /// How many plans are remembered; a server that sees more plans anew.
@@ -108,6 +109,7 @@ impl Models {
                 residents,
                 plans: Mutex::default(),
                 crashes: Crashes::default(),
+                suspects: Arc::default(),
             }),
         }
     }
@@ -116,7 +118,7 @@ impl Models {
     ///
     /// # Errors
     /// [`Error::Busy`] when too many wait already, [`Error::Unsupported`] for weights that no engine takes,
-    /// [`Error::LoadFailed`], [`Error::LoadDied`], [`Error::LoadLoop`].
+    /// [`Error::LoadFailed`], [`Error::LoadDied`], [`Error::LoadLoop`], [`Error::NoProcess`].
     pub async fn acquire(&self, want: Want) -> Result<Lease, Error> {
         let arrived = Instant::now();
         let keep_alive = want.keep_alive.unwrap_or(self.shared.config.keep_alive);
@@ -217,6 +219,7 @@ impl Models {
                     plan.need.total().saturating_add(plan.model.size),
                 )),
             },
+            suspects: Arc::clone(&self.shared.suspects),
             ..worker::Settings::new(plan.label.clone())
         };
         let shared = Arc::clone(&self.shared);

@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::Settings;
 use super::frame::{self, FrameError, ToWorker};
+use super::suspects::{Suspects, Trace};
 use crate::inference::encode;
 use crate::inference::{Error, Event, Job, JobId, Step, Token, generate};
 
@@ -40,6 +43,9 @@ pub struct Shared {
     /// Wakes the supervisor to end a process that takes no commands.
     pub broken: Notify,
     max_jobs: usize,
+    /// The model's name.
+    label: String,
+    suspects: Arc<Suspects>,
     /// Jobs that held a slot after the worker's last step.
     running: AtomicU32,
     /// Tokens that the worker's cache held then.
@@ -50,9 +56,16 @@ pub struct Shared {
 
 #[derive(Debug, Default)]
 struct Table {
-    jobs: HashMap<JobId, Reply>,
+    jobs: HashMap<JobId, Pending>,
     last_id: JobId,
     lost: bool,
+}
+
+/// A job under way.
+#[derive(Debug)]
+struct Pending {
+    reply: Reply,
+    trace: Trace,
 }
 
 /// A submitted job. Dropping it cancels the job unless its last event has arrived.
@@ -71,6 +84,7 @@ impl Connection {
     pub fn new(
         process_id: u32,
         max_jobs: usize,
+        settings: &Settings,
     ) -> (Arc<Self>, Arc<Shared>, mpsc::Receiver<Vec<u8>>) {
         // Room for every job's submission and cancellation, and a few pings. Only a worker that has stopped reading
         // lets it fill up.
@@ -79,6 +93,8 @@ impl Connection {
             process_id,
             broken: Notify::new(),
             max_jobs,
+            label: settings.label.clone(),
+            suspects: Arc::clone(&settings.suspects),
             running: AtomicU32::new(0),
             cached_tokens: AtomicU32::new(0),
             table: Mutex::default(),
@@ -129,8 +145,11 @@ impl Connection {
     /// Sends a job on its way.
     ///
     /// # Errors
-    /// [`Error::Busy`] at the limit of jobs, [`Error::InvalidJob`] for one too large to send, [`Error::WorkerLost`].
+    /// [`Error::Busy`] at the limit of jobs, [`Error::InvalidJob`] for one too large to send, [`Error::WorkerLost`],
+    /// [`Error::Suspect`] for what workers may have died of.
     pub fn submit(self: &Arc<Self>, job: Job, reply: Reply) -> Result<Ticket, Error> {
+        let trace = self.shared.suspects.trace(&self.shared.label, &job);
+        self.shared.suspects.admit(trace, Instant::now())?;
         let id = self.shared.reserve()?;
         let frame = frame::encode(&ToWorker::Submit(id, job)).map_err(|error| match error {
             FrameError::TooLarge(bytes) => {
@@ -138,7 +157,7 @@ impl Connection {
             }
             error => Error::InvalidJob(error.to_string()),
         })?;
-        self.shared.insert(id, reply)?;
+        self.shared.insert(id, Pending { reply, trace })?;
         // From here on the ticket takes the job out of the table again, whatever happens.
         let ticket = Ticket {
             connection: Arc::clone(self),
@@ -179,28 +198,27 @@ impl Shared {
     ) -> Result<(), Nonsense> {
         let mut table = self.table();
         // A job that was cancelled meanwhile is no longer there, and its last events are of no interest.
-        let Some(reply) = table.jobs.remove(&id) else {
+        let Some(Pending { reply, trace }) = table.jobs.remove(&id) else {
             return Ok(());
         };
+        let over = event.is_last();
+        if over {
+            self.suspects.answered(trace);
+        }
         match (reply, event) {
-            (Reply::Generate(events), Event::Generate(event)) => {
-                let over = matches!(
-                    event,
-                    generate::Event::Finished(_) | generate::Event::Failed(_)
-                );
-                match events.try_send(event) {
-                    Ok(()) if !over => {
-                        table.jobs.insert(id, Reply::Generate(events));
-                    }
-                    Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-                    Err(mpsc::error::TrySendError::Full(_)) => {
-                        drop(table);
-                        if let Some(frames) = frames.upgrade() {
-                            cancel(&frames, self, id);
-                        }
+            (Reply::Generate(events), Event::Generate(event)) => match events.try_send(event) {
+                Ok(()) if !over => {
+                    let reply = Reply::Generate(events);
+                    table.jobs.insert(id, Pending { reply, trace });
+                }
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    drop(table);
+                    if let Some(frames) = frames.upgrade() {
+                        cancel(&frames, self, id);
                     }
                 }
-            }
+            },
             // The receivers may have left a moment ago.
             (Reply::Encode(sender), Event::Encode(event)) => drop(sender.send(event)),
             (Reply::Tokens(sender), Event::Tokenized(result)) => drop(sender.send(result)),
@@ -224,6 +242,8 @@ impl Shared {
             table.lost = true;
             std::mem::take(&mut table.jobs)
         };
+        let under_way = jobs.values().map(|job| job.trace).collect();
+        self.suspects.died(under_way, Instant::now());
         self.lost.send_replace(true);
         jobs.len()
     }
@@ -240,12 +260,12 @@ impl Shared {
         Ok(table.last_id)
     }
 
-    fn insert(&self, id: JobId, reply: Reply) -> Result<(), Error> {
+    fn insert(&self, id: JobId, job: Pending) -> Result<(), Error> {
         let mut table = self.table();
         if table.lost {
             return Err(Error::WorkerLost);
         }
-        table.jobs.insert(id, reply);
+        table.jobs.insert(id, job);
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 pub mod child;
 mod connection;
+mod deaths;
 mod ffi;
 pub mod frame;
 mod generation;
@@ -15,6 +16,7 @@ pub mod make;
 mod output;
 mod spawn;
 mod supervise;
+mod suspects;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +24,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::connection::{Connection, Reply};
+pub use self::deaths::{Deaths, Patience};
 pub use self::ffi::settle;
 pub use self::frame::Confinement;
 pub use self::generation::Generation;
 pub use self::spawn::set_executable;
 pub use self::supervise::try_sandbox;
+pub use self::suspects::Suspects;
 use crate::engine::{Facts, Spec};
 use crate::inference::encode::{Ask, Encoded};
 use crate::inference::generate::{self, Admitted, Generate};
@@ -49,6 +53,8 @@ pub struct Settings {
     pub progress_timeout: Duration,
     /// How the process is held.
     pub confinement: Confinement,
+    /// What other workers have died of, perhaps.
+    pub suspects: Arc<Suspects>,
 }
 
 impl Settings {
@@ -63,6 +69,7 @@ impl Settings {
             pong_timeout: Duration::from_secs(15),
             progress_timeout: Duration::from_secs(180),
             confinement: Confinement::default(),
+            suspects: Arc::default(),
         }
     }
 }
@@ -80,7 +87,8 @@ impl Worker {
     /// Dropping the future ends the process.
     ///
     /// # Errors
-    /// [`Error::LoadFailed`] with the engine's reason, [`Error::LoadDied`] with what happened to the process.
+    /// [`Error::LoadFailed`] with the engine's reason, [`Error::LoadDied`] with what happened to the process, [`Error::NoProcess`]
+    /// if there is none.
     pub async fn start(spec: Spec, settings: Settings) -> Result<Self, Error> {
         let (connection, facts) = supervise::start(spec, settings).await?;
         Ok(Self {

@@ -28,9 +28,7 @@ type Reader = AsyncReader<BufReader<OwnedReadHalf>>;
 
 /// See [`super::Worker::start`].
 pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, Facts), Error> {
-    let failed = |error: io::Error| {
-        Error::LoadFailed(format!("the model's worker could not be started: {error}"))
-    };
+    let failed = |error: io::Error| Error::NoProcess(error.to_string());
     let pages = match &spec {
         Spec::Gguf(gguf::Spec { model, .. })
         | Spec::GgufEncoder(gguf::EncoderSpec { model, .. }) => Pages::of(model),
@@ -87,7 +85,7 @@ pub async fn start(spec: Spec, settings: Settings) -> Result<(Arc<Connection>, F
     };
 
     let max_jobs = (facts.slots as usize).saturating_add(settings.max_waiting);
-    let (connection, shared, queue) = Connection::new(process.id(), max_jobs);
+    let (connection, shared, queue) = Connection::new(process.id(), max_jobs, &settings);
     info!(model = %settings.label, pid = shared.process_id, "worker ready");
     let watch = Watch {
         settings,

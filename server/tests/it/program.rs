@@ -1,5 +1,6 @@
 //! The program itself, as a process of its own whose log goes where a test says.
 
+use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +23,11 @@ pub struct Program {
 impl Program {
     /// Starts it and waits until it is ready.
     pub async fn start(log: Stdio) -> Self {
+        Self::start_with(log, &[]).await
+    }
+
+    /// Starts it with these variables in its environment.
+    pub async fn start_with(log: Stdio, variables: &[(&str, &OsStr)]) -> Self {
         support::use_built_executable();
         let folder = TempDir::new().unwrap();
         // Free a moment ago, and nobody else binds ports by their number here.
@@ -34,6 +40,7 @@ impl Program {
             .arg("--models")
             .arg(folder.path().join("models"))
             .env("HOME", folder.path())
+            .envs(variables.iter().copied())
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
@@ -66,6 +73,11 @@ impl Program {
         let reply = self.client.get(url).send().await.ok()?;
         let status = reply.status().as_u16();
         reply.bytes().await.ok().map(|_| status)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("it has not been waited for")
     }
 
     /// Tells it to stop and waits until it has.

@@ -146,6 +146,92 @@ async fn a_model_that_dies_while_it_loads_is_left_alone_for_a_while() {
     assert_eq!(ask().await.status(), 200);
 }
 
+#[tokio::test]
+async fn a_request_that_two_workers_died_under_is_refused_for_a_while_and_others_are_not() {
+    let server = Server::start().await;
+    let ask = |prompt: &str, stream: bool| {
+        let body = json!({
+            "model": "tiny", "prompt": prompt, "think": false, "stream": stream, "options": { "temperature": 0 },
+        });
+        server
+            .request(Method::POST, "/api/generate")
+            .body(body.to_string())
+            .send()
+    };
+    const DEADLY: &str = "Write a detailed essay about climate change:";
+    for _ in 0..2 {
+        let stream = ask(DEADLY, true).await.unwrap();
+        assert_eq!(stream.status(), 200);
+        support::kill(worker_of(&server, "tiny"));
+        let told = stream.text().await.unwrap();
+        assert!(told.contains("stopped unexpectedly"), "{told}");
+        // Whoever was not there when it happened is answered.
+        assert_eq!(ask("Hello", false).await.unwrap().status(), 200);
+    }
+    let began = Instant::now();
+    let refused = ask(DEADLY, true).await.unwrap();
+    assert_eq!(refused.status(), 422);
+    let told = refused.text().await.unwrap();
+    assert!(
+        told.contains("2 times in a row") && told.contains("60 s"),
+        "{told}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(ask("Hello", false).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn while_no_process_can_be_started_that_is_said_and_then_it_works() {
+    let program = Program::start(Stdio::null()).await;
+    let body =
+        json!({"model": "tiny", "prompt": "Hello", "stream": false, "options": {"num_predict": 1}});
+    let ask = async || program.post("/api/generate", &body).send().await.unwrap();
+    let limits = limit_descriptors(&program, |open| {
+        // Room for a connection or a file of the store, and not for a socket pair and a pipe.
+        let free_below = |limit: u64| limit - open.iter().filter(|fd| **fd < limit).count() as u64;
+        (0..).find(|limit| free_below(*limit) == 2).unwrap()
+    });
+    let reply = ask().await;
+    assert_eq!(reply.status(), 503);
+    assert!(reply.headers().contains_key("retry-after"));
+    let told = reply.text().await.unwrap();
+    assert!(
+        told.contains("cannot be started") && told.contains("open files"),
+        "{told}"
+    );
+    limit_descriptors(&program, |_| limits);
+    assert_eq!(ask().await.status(), 200);
+}
+
+/// Sets how many descriptors a program may have, by those that it has, and gives the limit that it had.
+fn limit_descriptors(program: &Program, choose: impl FnOnce(&[u64]) -> u64) -> u64 {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let id = i32::try_from(program.id()).unwrap();
+    let process = procfs::process::Process::new(id).unwrap();
+    let open = process.fd().unwrap().map(|fd| fd.unwrap().fd as u64);
+    let open: Vec<u64> = open.collect();
+    let limit = Rlimit {
+        current: Some(choose(&open)),
+        maximum: None,
+    };
+    let before = prlimit(Pid::from_raw(id), Resource::Nofile, limit);
+    // Who may not raise the upper limit keeps it.
+    let before = before.unwrap_or_else(|_| {
+        let maximum = process.limits().unwrap().max_open_files.hard_limit;
+        let maximum = match maximum {
+            procfs::process::LimitValue::Value(value) => Some(value),
+            procfs::process::LimitValue::Unlimited => None,
+        };
+        prlimit(
+            Pid::from_raw(id),
+            Resource::Nofile,
+            Rlimit { maximum, ..limit },
+        )
+        .unwrap()
+    });
+    before.current.expect("descriptors are limited")
+}
+
 /// The file that a worker has mapped for its weights.
 fn mapped_gguf(worker: u32) -> std::path::PathBuf {
     let process = procfs::process::Process::new(worker.try_into().unwrap()).unwrap();

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod making;
 pub mod metrics;
 pub mod models;
+pub mod notify;
 pub mod prompt;
 pub mod registry;
 pub mod sandbox;

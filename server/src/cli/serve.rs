@@ -18,6 +18,7 @@ use crate::api::{self, App, Edge};
 use crate::config::layers::Layers;
 use crate::config::{Config, Environment, file};
 use crate::models::Models;
+use crate::notify::{State, Supervisor};
 use crate::sandbox::Mode;
 use crate::store::{PRUNE_AGE, Store};
 use crate::{builtin, metrics, telemetry, worker};
@@ -156,7 +157,18 @@ async fn serve(mut config: Config) -> io::Result<()> {
     reload_on_hangup(&app);
     info!(address = %listener.local_addr()?, models = %config.models.display(), "listening");
     worker::settle();
-    api::serve(listener, app, stop_signal()).await
+    let supervisor = Supervisor::from_environment();
+    if let Some(supervisor) = &supervisor {
+        supervisor.tell(State::Ready);
+        supervisor.stay_alive();
+    }
+    let stopping = async move {
+        stop_signal().await;
+        if let Some(supervisor) = supervisor {
+            supervisor.tell(State::Stopping);
+        }
+    };
+    api::serve(listener, app, stopping).await
 }
 
 fn tell_sandbox(config: &Config) {

@@ -28,6 +28,7 @@ mod layers;
 mod llama_server;
 mod logs;
 mod manners;
+mod notify;
 mod offered;
 mod openai;
 mod openapi;

@@ -71,9 +71,10 @@ fuzz:                   ## Send what an OpenAPI document allows, and what it doe
 
 BUDGET ?= 0
 SEED ?= 1
+MINUTES ?= 60
 
-torture: build          ## Attack a server in every way of docs/RELIABILITY.md (BUDGET=seconds, 0 until all is tried; SEED=..., ONLY="kills ...")
-	python3 server/tests/torture target/release/chaski --loadgen target/release/loadgen --budget $(BUDGET) --seed $(SEED) $(ONLY:%=--only %)
+torture: build          ## Attack a server in every way of docs/RELIABILITY.md (BUDGET=seconds, 0 until all is tried; SEED=..., ONLY="kills ...", MINUTES= of the soak)
+	python3 server/tests/torture target/release/chaski --loadgen target/release/loadgen --budget $(BUDGET) --seed $(SEED) --minutes $(MINUTES) $(ONLY:%=--only %)
 
 page-check:             ## Open pages of `loadgen --html` in a headless Chromium and fail on what a reader would meet (PAGES="a.html b.html")
 	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium

@@ -13,12 +13,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import canaries
+import contained
 import departures
 import faults
 import hostile
 import kills
+import oracle
 import overload
 import power
+import soak
 import stopping
 import workers
 import writes
@@ -28,7 +32,8 @@ import models
 
 WEIGHTS = {
     "hostile": 0.25,
-    "models": 0.25,
+    "gguf": 0.15,
+    "onnx": 0.1,
     "kills": 0.15,
     "writes": 0.1,
     "power": 0.02,
@@ -36,6 +41,10 @@ WEIGHTS = {
     "departures": 0.05,
     "stopping": 0.05,
     "overload": 0.05,
+    "canaries": 0.06,
+    "soak": 0.05,
+    "oracle": 0.02,
+    "contained": 0.02,
 }
 """Which part of the time each subject gets."""
 
@@ -47,6 +56,7 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=0, help="seconds in all; 0 goes on until every goal is reached")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn")
     parser.add_argument("--only", choices=WEIGHTS, action="append", help="these subjects alone")
+    parser.add_argument("--minutes", type=float, default=60, help="of the soak, where there is no budget")
     parser.add_argument("--folder", help="where to keep stores, for looking at them afterwards [default: memory, then gone]")
     args = parser.parse_args()
     program = str(Path(args.chaski).resolve())
@@ -59,7 +69,8 @@ def main() -> int:
         shim = faults.compile_faults(folder)
         attacks = {
             "hostile": lambda share: hostile.attack(report, share, program, folder, args.seed),
-            "models": lambda share: models.attack(report, share, program, folder, args.seed),
+            "gguf": lambda share: models.attack_gguf(report, share, program, folder, args.seed),
+            "onnx": lambda share: models.attack_onnx(report, share, program, folder, args.seed),
             "kills": lambda share: kills.attack(report, share, shim, program, folder, args.seed),
             "writes": lambda share: writes.attack(report, share, shim, program, folder, args.seed),
             "power": lambda share: power.attack(report, share, shim, program, folder, args.seed),
@@ -67,6 +78,10 @@ def main() -> int:
             "departures": lambda share: departures.attack(report, share, program, folder, args.seed),
             "stopping": lambda share: stopping.attack(report, share, program, folder, args.seed),
             "overload": lambda share: overload.attack(report, share, program, args.loadgen, folder, args.seed),
+            "canaries": lambda share: canaries.attack(report, share, program, folder, args.seed),
+            "soak": lambda share: soak.attack(report, share, program, folder, args.seed, args.minutes),
+            "oracle": lambda share: oracle.attack(report, share, program, folder, args.seed),
+            "contained": lambda share: contained.attack(report, share, program, folder, args.seed),
         }
         for subject in subjects:
             share = Share(args.budget * WEIGHTS[subject] / whole if args.budget else None)

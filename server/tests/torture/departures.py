@@ -5,9 +5,9 @@ import random
 import time
 from pathlib import Path
 
-from hostile import Guest
+from beside import Guest, Pulse
 from report import Report, Share
-from service import Pulse, Server, expect, percentile
+from service import Server, expect, percentile
 from wire import Wire, request
 
 SILENT_GOAL, LEFT_GOAL, UNREAD_GOAL = 2_000, 500, 64

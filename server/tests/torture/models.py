@@ -6,7 +6,6 @@ it may not end the server, hold up the guest, hang, or leave anything behind.
 
 import hashlib
 import random
-import re
 import resource
 import subprocess
 import threading
@@ -16,11 +15,12 @@ from pathlib import Path
 
 import gguf
 import gguf_mutants
+from beside import Guest, Pulse
 from fsck import expect_whole
-from hostile import Guest, in_threads
+from hostile import in_threads
 from onnx_mutants import Original
 from report import Report, Share
-from service import MODELS, TINY, Pulse, Server, expect, orphans, percentile
+from service import MODELS, TINY, Server, expect, orphans, percentile
 
 GGUF_GOAL, ONNX_GOAL = 10_000, 5_000
 
@@ -31,8 +31,6 @@ HANG_SECONDS = 25
 
 ADDRESS_SPACE_BYTES = 16 << 30
 """What a process of the server may ask the machine for: a guard for whoever else uses it."""
-
-LOST = re.compile(r"worker|process", re.IGNORECASE)
 
 
 class Guarded(Server):
@@ -122,31 +120,43 @@ EMBED = ("/api/embed", {"input": ["one text", "and another one, which is longer"
 TOKENIZE = ("/api/tokenize", {"content": "What is it? " * 20})
 
 
-def attack(report: Report, share: Share, program: str, folder: Path, seed: int) -> None:
+def serve(program: str, home: Path) -> Server:
     limits = {"OLLAMA_LOAD_TIMEOUT": "15s", "CHASKI_HANG_TIMEOUT": "15s", "CHASKI_MEMORY_LIMIT": "4GiB", "OLLAMA_KEEP_ALIVE": "30m"}
-    server = Guarded(program, folder / "models", **limits).start()
+    return Guarded(program, home, **limits).start()
+
+
+def attack_gguf(report: Report, share: Share, program: str, folder: Path, seed: int) -> None:
+    original = gguf.small(TINY)
+
+    def one(dice: random.Random) -> tuple[str, dict[str, bytes], list]:
+        what, data = gguf_mutants.mutant(dice, original)
+        return what, {"model.gguf": data}, [dice.choice([GENERATE, GENERATE, CHAT, EMBED, TOKENIZE])]
+
+    server = serve(program, folder / "gguf")
     try:
-        original = gguf.small(TINY)
+        run(report, server, "GGUF mutants", share, GGUF_GOAL, seed, one)
+    finally:
+        server.stop()
 
-        def gguf_one(dice: random.Random) -> tuple[str, dict[str, bytes], list]:
-            what, data = gguf_mutants.mutant(dice, original)
-            return what, {"model.gguf": data}, [dice.choice([GENERATE, GENERATE, CHAT, EMBED, TOKENIZE])]
 
-        embedder, classifier = Original(MODELS / "tiny-embed"), Original(MODELS / "tiny-classify")
+def attack_onnx(report: Report, share: Share, program: str, folder: Path, seed: int) -> None:
+    embedder, classifier = Original(MODELS / "tiny-embed"), Original(MODELS / "tiny-classify")
 
-        def onnx_one(dice: random.Random) -> tuple[str, dict[str, bytes], list]:
-            if dice.random() < 0.5:
-                return *embedder.mutant(dice), [EMBED]
-            return *classifier.mutant(dice), [("/classify", {"input": ["one text", ["and", "a pair"]]})]
+    def one(dice: random.Random) -> tuple[str, dict[str, bytes], list]:
+        if dice.random() < 0.5:
+            return *embedder.mutant(dice), [EMBED]
+        return *classifier.mutant(dice), [("/classify", {"input": ["one text", ["and", "a pair"]]})]
 
-        run(report, server, "GGUF mutants", share.part(0.6), GGUF_GOAL, seed, gguf_one)
-        run(report, server, "ONNX, tokenizer and configuration mutants", share.part(0.4), ONNX_GOAL, seed, onnx_one)
+    server = serve(program, folder / "onnx")
+    try:
+        run(report, server, "ONNX, tokenizer and configuration mutants", share, ONNX_GOAL, seed, one)
     finally:
         server.stop()
 
 
 def run(report: Report, server: Server, what: str, share: Share, goal: int, seed: int, make_one) -> None:
-    found, guest = Findings(), Guest(server)
+    # Seldom enough to leave the processors to the mutants.
+    found, guest = Findings(), Guest(server, every=1.0)
     before, lost = server.resources(), server.metric("llm_workers_lost_total")
 
     def work(number: int) -> None:
@@ -158,7 +168,7 @@ def run(report: Report, server: Server, what: str, share: Share, goal: int, seed
             name, files, uses = make_one(random.Random(place))
             maker.try_out(f"{name} ({place})", files, uses)
 
-    with guest, Pulse(server) as pulse:
+    with guest, Pulse(server, every=0.25) as pulse:
         in_threads(MAKERS, work)
     wrong = found.wrong + guest.wrong[:3] + pulse.failures[:3] + server.accidents()[:3]
     if not server.is_alive():

@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,11 @@ from pathlib import Path
 MODELS = Path(__file__).parents[3] / "models"
 TINY = MODELS / "tiny/tiny.gguf"
 
-START_SECONDS = 20
-"""Longest time from a start to the first reply."""
+START_SECONDS = 120
+"""Longest time from a start to the first reply, on a machine that is busy with other things."""
+
+ANSWER_SECONDS = 180
+"""Longest time for any answer, likewise: what is to be quick is measured where it is."""
 
 LOGGED_ACCIDENTS = re.compile(r"panicked at|stack backtrace|RUST_BACKTRACE")
 """What a log must never hold."""
@@ -93,7 +95,7 @@ class Server:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             try:
-                if self.ask("GET", "/healthz", timeout=1).status == 200:
+                if self.ask("GET", "/healthz", timeout=10).status == 200:
                     return
             except OSError:
                 pass
@@ -113,7 +115,7 @@ class Server:
         process.send_signal(how)
         return process.wait()
 
-    def ask(self, method: str, path: str, body: object = None, timeout: float = 60, headers: dict | None = None) -> Reply:
+    def ask(self, method: str, path: str, body: object = None, timeout: float = ANSWER_SECONDS, headers: dict | None = None) -> Reply:
         """One request on a connection of its own; any status is an answer."""
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -124,7 +126,7 @@ class Server:
         finally:
             connection.close()
 
-    def must(self, method: str, path: str, body: object = None, timeout: float = 60) -> Reply:
+    def must(self, method: str, path: str, body: object = None, timeout: float = ANSWER_SECONDS) -> Reply:
         """As `ask`, for what has to work."""
         reply = self.ask(method, path, body, timeout)
         expect(reply.status == 200, f"{method} {path}: {reply.status} {reply.body[:300]!r}")
@@ -160,6 +162,11 @@ class Server:
 
     def log_end(self) -> str:
         return self.log.read_text(errors="replace")[-1500:]
+
+    def last_line(self, about: str) -> str:
+        """The last line of the log that tells of this."""
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if about in line]
+        return lines[-1] if lines else f"the log does not tell of {about}"
 
     def accidents(self) -> list[str]:
         """Lines of the log that tell of a panic."""
@@ -220,36 +227,6 @@ def free_port() -> int:
 
 FIRST_PORT = int(os.environ.get("TORTURE_PORT", "23500"))
 TAKEN: set[int] = set()
-
-
-class Pulse:
-    """Asks a server for its version all the time, and remembers how long it took and what failed."""
-
-    def __init__(self, server: Server, every: float = 0.05):
-        self.server, self.every = server, every
-        self.seconds: list[float] = []
-        self.failures: list[str] = []
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-
-    def __enter__(self) -> "Pulse":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.thread.join()
-
-    def run(self) -> None:
-        while not self.ended.wait(self.every):
-            begin = time.monotonic()
-            try:
-                status = self.server.ask("GET", "/api/version", timeout=10).status
-                if status != 200:
-                    self.failures.append(f"status {status}")
-            except OSError as error:
-                self.failures.append(repr(error))
-            self.seconds.append(time.monotonic() - begin)
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -14,9 +14,9 @@ from collections import Counter
 from pathlib import Path
 
 import gguf
-from hostile import Guest
+from beside import Guest, Pulse
 from report import Report, Share
-from service import TINY, Failed, Pulse, Server, expect, orphans, percentile
+from service import TINY, Failed, Server, expect, orphans, percentile
 from wire import Broken, Wire, request
 
 GOAL = 900
@@ -27,12 +27,16 @@ STREAMS = 4
 TOLD_SECONDS = 10
 """Until the caller has its error; the catalogue's 1 s holds on a machine with nothing else to do."""
 
-BACK_SECONDS = 15
+BACK_SECONDS = 60
 """Until the next request is answered: a load of the small model, on a busy machine."""
 
-HANG_TIMEOUT_SECONDS = 12
+HANG_TIMEOUT_SECONDS = 30
+"""Longer than a busy machine keeps a worker waiting for its turn."""
 
-LOAD_TIMEOUT_SECONDS = 12
+LOAD_TIMEOUT_SECONDS = 30
+
+STOPS = 16
+"""Most workers that are stopped: each is waited for as long as a hang lasts."""
 
 MODEL = "victim"
 
@@ -58,7 +62,7 @@ class Stream:
 
     def follow(self) -> str:
         """`done`, `error` (once, as the status or the last line), or what is wrong."""
-        with Wire(self.server.port, timeout=60) as wire:
+        with Wire(self.server.port, timeout=2 * HANG_TIMEOUT_SECONDS + 30) as wire:
             wire.send(request("POST", self.route, json.dumps(self.body).encode()))
             head = wire.until(b"\r\n\r\n")
             status = int(head.split()[1])
@@ -105,6 +109,16 @@ PHASES = [
 ]
 
 
+def never_sent_before(body: dict, dice: random.Random) -> dict:
+    """A request that is under way at two deaths is refused; these are to be under way at one only."""
+    number = dice.randrange(10**12)
+    if "prompt" in body:
+        return body | {"prompt": f"{body['prompt']} {number}"}
+    if "input" in body:
+        return body | {"input": [f"{number}", *body["input"]]}
+    return body
+
+
 def victims(server: Server, guests: set[int]) -> list[int]:
     """Worker processes that are not the guest's."""
     return [pid for pid, state in server.workers().items() if pid not in guests and state != "Z"]
@@ -115,6 +129,7 @@ class Hitter:
         self.server, self.dice, self.guests = server, dice, guests
         self.told: list[float] = []
         self.stopped: list[float] = []
+        self.stops = 0
         self.back: list[float] = []
         self.endings: Counter = Counter()
         self.hits: Counter = Counter()
@@ -125,14 +140,14 @@ class Hitter:
             route or "/api/generate",
             {"model": MODEL, "input": "x", "prompt": "x", "stream": False, "options": {"num_predict": 1, "num_ctx": 2048}},
         )
-        expect(reply.status == 200, f"{MODEL} is not back: {reply.status} {reply.body[:300]!r}")
+        expect(reply.status == 200, f"{MODEL} is not back: {reply.status} {reply.body[:300]!r}; {self.server.last_line('worker lost')}")
 
     def hit(self, phase: Phase, how: int) -> None:
         if phase.is_loaded:
             self.warm(phase.route)
         else:
             self.server.must("POST", "/api/generate", {"model": MODEL, "keep_alive": 0, "stream": False})
-        streams = [Stream(self.server, phase.route, phase.body) for _ in range(STREAMS if phase.route else 0)]
+        streams = [Stream(self.server, phase.route, never_sent_before(phase.body, self.dice)) for _ in range(STREAMS if phase.route else 0)]
         pids = self.wait_for_worker(phase)
         if phase.waits is not None:
             time.sleep(self.dice.random() * phase.waits)
@@ -147,10 +162,11 @@ class Hitter:
                 self.hits[phase.name] += 1
             except ProcessLookupError:
                 continue
+        self.stops += how == signal.SIGSTOP
         at = time.monotonic()
         for stream in streams:
             # One that came a moment after the kill is answered by the next worker, in its own time.
-            stream.thread.join(60)
+            stream.thread.join(2 * HANG_TIMEOUT_SECONDS + 60)
             expect(stream.ending is not None, f"{phase.name}: a request never ends after {how.name}")
             expect(stream.ending in ("done", "error"), f"{phase.name}: a request ends with {stream.ending}")
             self.endings[stream.ending] += 1
@@ -206,8 +222,7 @@ def attack(report: Report, share: Share, program: str, folder: Path, seed: int) 
         hitter = Hitter(server, dice, guests)
         with guest, Pulse(server) as pulse:
             while sum(hitter.hits.values()) < GOAL and main.lasts():
-                # Hangs are waited for, so that they are few.
-                how = signal.SIGSTOP if dice.random() < 0.03 else signal.SIGKILL
+                how = signal.SIGSTOP if dice.random() < 0.03 and hitter.stops < STOPS else signal.SIGKILL
                 phase = dice.choice(PHASES)
                 hitter.hit(phase, how)
         expect(not guest.wrong, f"the guest on another model: {guest.wrong[:3]}")

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::network::{Memory, Network, Pack, Team, Tools};
+use super::network::{Memory, Network, Pack, Team};
 use super::simd::Kernels;
 use crate::inference::encode::Tokenized;
 
@@ -16,7 +16,8 @@ use crate::inference::encode::Tokenized;
 /// activations stay near as well.
 const PACK_TOKENS: usize = 128;
 
-/// Pieces for each thread that a step of a shared pack is cut into. More than one, so that a thread that is late or slow finds less to do.
+/// Pieces for each thread that a step is cut into. More than one, so that a thread that is late or slow finds less to do. A pack that is not shared has as many:
+/// what lies in memory between the parts of a piece is then as little.
 const PIECES: usize = 2;
 
 /// Tokens from which on a pack is shared. A smaller one is done before another thread is awake.
@@ -27,8 +28,8 @@ const SHARED_TOKENS: usize = 6;
 pub(super) struct Crew {
     network: Arc<Network>,
     kernels: Kernels,
+    /// Those who share a pack; nobody helps the caller's thread with others.
     team: Arc<Team>,
-    alone: Team,
     memory: Memory,
     hands: Vec<Hand>,
 }
@@ -62,7 +63,8 @@ impl Crew {
     pub fn new(network: &Arc<Network>, kernels: Kernels, threads: usize) -> Self {
         let heads = network.shape.heads;
         let threads = threads.clamp(1, heads);
-        let team = Arc::new(Team::new((PIECES * threads).min(heads)));
+        let pieces = (PIECES * threads).min(heads);
+        let team = Arc::new(Team::new(pieces));
         let hands = (1..threads)
             .map(|number| Hand::start(Arc::clone(network), kernels, Arc::clone(&team), number))
             .collect();
@@ -70,7 +72,6 @@ impl Crew {
             network: Arc::clone(network),
             kernels,
             team,
-            alone: Team::new(1),
             memory: Memory::default(),
             hands,
         }
@@ -84,9 +85,9 @@ impl Crew {
         }
         let pack = Pack::of(texts.iter().copied());
         let is_shared = !self.hands.is_empty() && tokens >= SHARED_TOKENS;
-        let team = if is_shared { &*self.team } else { &self.alone };
-        team.board().begin();
+        let team = &*self.team;
         if is_shared {
+            team.board().begin();
             self.hands.iter().for_each(Hand::call);
         }
         let memory = &mut self.memory;
@@ -107,7 +108,7 @@ impl Crew {
         for hand in &self.hands {
             hand.order(Order::Packs(Arc::clone(&work)));
         }
-        work.take(&self.network, self.kernels, &self.alone, &mut self.memory);
+        work.take(&self.network, self.kernels, &self.team, &mut self.memory);
         self.await_hands();
         let results = work.results.iter();
         results
@@ -150,15 +151,14 @@ impl Hand {
         let called = Arc::new(AtomicBool::new(false));
         let is_called = Arc::clone(&called);
         let work = move || {
-            let alone = Team::new(1);
+            let alone = Team::new(team.board().pieces());
             let mut memory = Memory::default();
-            let mut tools = Tools::default();
             while let Ok(order) = ordered.recv() {
                 match order {
                     Order::Help => {
                         // Before looking whether there is anything to help with, so that no call is missed.
                         is_called.store(false, Ordering::SeqCst);
-                        network.help(kernels, &team, &mut tools);
+                        network.help(kernels, &team, &mut memory.tools);
                     }
                     Order::Packs(work) => {
                         work.take(&network, kernels, &alone, &mut memory);
@@ -199,13 +199,13 @@ impl Hand {
 }
 
 impl Work {
-    fn take(&self, network: &Network, kernels: Kernels, alone: &Team, memory: &mut Memory) {
+    fn take(&self, network: &Network, kernels: Kernels, team: &Team, memory: &mut Memory) {
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(pack) = self.packs.get(index) else {
                 return;
             };
-            let vectors = network.lead(kernels, pack, alone, memory, &mut |_, _, _| {});
+            let vectors = network.lead(kernels, pack, team, memory, &mut |_, _, _| {});
             *self.results[index].lock().expect(UNHARMED) = split(network, pack, vectors);
         }
     }

@@ -111,7 +111,7 @@ pub struct Pack {
 pub struct Memory {
     tokens: Vec<f32>,
     row: Vec<f32>,
-    tools: Tools,
+    pub tools: Tools,
 }
 
 /// Working memory for pieces.

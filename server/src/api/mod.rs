@@ -145,6 +145,7 @@ fn registry_options(config: &Config) -> registry::Options {
         hub_token: config.hub_token.clone(),
         no_prune: config.no_prune,
         built_in: builtin::MODELS,
+        catalogue: registry::catalogue::all(),
         limits: registry::Limits::default(),
         place: registry::place,
     }

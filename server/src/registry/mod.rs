@@ -7,7 +7,8 @@
 //!
 //! [`pull`] fetches a manifest, then the blobs that are missing ([`download`]: parallel ranges, resumable, shared by all who
 //! want the same blob), then writes the manifest. [`push`] does the same in the other direction. [`hub`] makes a model of
-//! a repository that holds an ONNX model instead of a manifest. The models of [`built_in`] need no registry. All of them are
+//! a repository that holds an ONNX model instead of a manifest. The models of [`built_in`] need no registry, and those of the
+//! [`catalogue`] have names of ours. All of them are
 //! driven through a [`Transfer`]: dropped, it gives up, and what was fetched so far is kept for the next attempt. So it does
 //! when the server is about to stop.
 //!
@@ -17,6 +18,7 @@ mod address;
 mod auth;
 mod backoff;
 mod built_in;
+pub mod catalogue;
 mod download;
 mod error;
 mod hub;
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
 pub use self::address::{Place, place};
+use self::catalogue::Recommended;
 use self::download::Downloads;
 pub use self::error::Error;
 use self::key::KeyFile;
@@ -49,7 +52,7 @@ pub use self::reference::Reference;
 pub use self::session::Credentials;
 use self::session::Http;
 pub use self::transfer::Transfer;
-use crate::store::{SeedModel, Store};
+use crate::store::{Digest, Name, SeedModel, Store};
 
 /// Pulls and pushes that may be under way at a time; further ones are refused.
 const MAX_TRANSFERS: usize = 64;
@@ -71,6 +74,8 @@ pub struct Options {
     pub no_prune: bool,
     /// Models that are here without a registry.
     pub built_in: &'static [SeedModel<'static>],
+    /// Models of the hub that have names of ours.
+    pub catalogue: &'static [Recommended],
     /// How patient to be.
     pub limits: Limits,
     /// What counts as this machine's own network.
@@ -104,6 +109,22 @@ pub struct Request {
     pub credentials: Option<Credentials>,
 }
 
+/// What a pull fetches, and what that is to be.
+struct Order {
+    request: Request,
+    /// What the store calls it.
+    name: Name,
+    /// Whose weights it must have.
+    recommended: Option<&'static Recommended>,
+}
+
+impl Order {
+    /// Refuses what is not what was chosen.
+    fn check(&self, blobs: impl Iterator<Item = Digest>) -> Result<(), Error> {
+        self.recommended.map_or(Ok(()), |model| model.check(blobs))
+    }
+}
+
 impl Registry {
     /// A handle that fetches into, and sends from, this store. Nothing is asked of anyone yet.
     #[must_use]
@@ -125,7 +146,7 @@ impl Registry {
     ///
     /// # Errors
     /// When too many transfers are under way, or the registry may be spoken to only with TLS.
-    pub fn pull(&self, request: Request) -> Result<Transfer, Error> {
+    pub fn pull(&self, mut request: Request) -> Result<Transfer, Error> {
         let permit = self.permit()?;
         let built_in = self.shared.options.built_in;
         if let Some(model) = built_in::find(built_in, &request.reference) {
@@ -134,12 +155,22 @@ impl Registry {
                 built_in::pull(store, model, teller)
             }));
         }
+        let name = request.reference.name.clone();
+        let recommended = catalogue::find(self.shared.options.catalogue, &request.reference);
+        if let Some(model) = recommended {
+            request.reference = model.source();
+        }
         request
             .reference
             .base(&self.shared.options, request.insecure)?;
+        let order = Order {
+            request,
+            name,
+            recommended,
+        };
         let stopping = self.shared.stopping.subscribe();
         Ok(Transfer::start(permit, |teller| {
-            let pull = pull::pull(Arc::clone(&self.shared), request, teller);
+            let pull = pull::pull(Arc::clone(&self.shared), order, teller);
             transfer::unless(stopping, pull)
         }))
     }

@@ -11,7 +11,7 @@ use super::progress::Moved;
 use super::reference::Repository;
 use super::session::Session;
 use super::transfer::Teller;
-use super::{Error, Progress, Request, Shared, hub};
+use super::{Error, Order, Progress, Request, Shared, hub};
 use crate::store::{Config, Digest, Layer, Name, Store, StoreError};
 
 /// Longest configuration of a model without layers.
@@ -21,11 +21,12 @@ const MAX_CONFIG_BYTES: u64 = 64 << 10;
 ///
 /// # Errors
 /// When it cannot be had whole and right. What came of it is kept for the next attempt.
-pub async fn pull(shared: Arc<Shared>, request: Request, teller: Teller) -> Result<(), Error> {
+pub(super) async fn pull(shared: Arc<Shared>, order: Order, teller: Teller) -> Result<(), Error> {
+    let request = &order.request;
     let repository = request
         .reference
         .repository(&shared.options, request.insecure)?;
-    let session = Arc::new(session(&shared, &request, &repository));
+    let session = Arc::new(session(&shared, request, &repository));
     teller.tell(Progress::PullingManifest).await?;
     let fetched = match manifest::fetch(&session, &repository).await {
         Ok(fetched) => fetched,
@@ -33,13 +34,13 @@ pub async fn pull(shared: Arc<Shared>, request: Request, teller: Teller) -> Resu
             let error = Error::Manifest(Box::new(error));
             // The hub makes manifests for GGUF files only.
             if request.reference.is_of_hub() && error.is_no_such_manifest() {
-                return hub::pull(&shared, &session, &request, &repository, &teller, error).await;
+                return hub::pull(&shared, &session, &order, &repository, &teller, error).await;
             }
             return Err(error);
         }
     };
-    let name = request.reference.name;
     let blobs = manifest::blobs(&fetched.manifest);
+    order.check(blobs.iter().map(|layer| layer.digest))?;
     let sources: Vec<Source> = blobs
         .iter()
         .map(|layer| source(&session, &repository, layer))
@@ -49,7 +50,7 @@ pub async fn pull(shared: Arc<Shared>, request: Request, teller: Teller) -> Resu
         check_stub(&shared, &fetched.manifest.config).await?;
     }
     teller.tell(Progress::WritingManifest).await?;
-    if commit(&shared, name, fetched).await? {
+    if commit(&shared, order.name, fetched).await? {
         teller.tell(Progress::RemovingUnused).await?;
     }
     teller.tell(Progress::Success).await

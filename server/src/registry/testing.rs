@@ -12,6 +12,7 @@ pub fn options() -> Options {
         hub_token: None,
         no_prune: false,
         built_in: &[],
+        catalogue: &[],
         limits: Limits::default(),
         place,
     }

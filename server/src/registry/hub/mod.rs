@@ -18,7 +18,7 @@ use super::limits::MAX_LISTING_BYTES;
 use super::reference::Repository;
 use super::session::{Ask, Session};
 use super::transfer::Teller;
-use super::{Error, Progress, Request, Shared, pull};
+use super::{Error, Order, Progress, Shared, pull};
 use crate::store::{self, CreateModel, Digest, RelativeName};
 
 /// A tokenizer's vocabulary in JSON may be kept outside of LFS.
@@ -66,15 +66,15 @@ impl<'de> Deserialize<'de> for HexDigest {
 ///
 /// # Errors
 /// When a file cannot be had, or the files make no model.
-pub async fn pull(
+pub(super) async fn pull(
     shared: &Arc<Shared>,
     session: &Arc<Session>,
-    request: &Request,
+    order: &Order,
     repository: &Repository,
     teller: &Teller,
     refused: Error,
 ) -> Result<(), Error> {
-    let name = &request.reference.name;
+    let name = &order.request.reference.name;
     let id = format!("{}/{}", name.namespace(), name.model());
     let Ok(listing) = list(session, repository, &id).await else {
         return Err(refused);
@@ -86,7 +86,8 @@ pub async fn pull(
         let path = format!("{id}/resolve/{}/{file}", listing.sha);
         join(repository.base(), &path)
     };
-    let mut create = CreateModel::new(name.clone());
+    order.check(chosen.iter().filter_map(|file| file.digest))?;
+    let mut create = CreateModel::new(order.name.clone());
     let mut sources = Vec::new();
     for Chosen { name, size, digest } in chosen {
         match digest {

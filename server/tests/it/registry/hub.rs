@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use axum::response::IntoResponse;
+use chaski::registry::catalogue::Recommended;
 use chaski::store::Digest;
 use serde_json::{Value, json};
 
@@ -232,4 +233,43 @@ async fn the_hubs_token_stays_with_the_hub() {
             .iter()
             .all(|asked| asked.headers.get("authorization").is_none())
     );
+}
+
+/// A catalogue with that repository under a name of ours, whose weights must have this digest.
+fn catalogue(digest: Digest) -> &'static [Recommended] {
+    let model = Recommended::new("embed", "hf.co/someone/Embed.v1", digest);
+    Box::leak(Box::new([model]))
+}
+
+#[tokio::test]
+async fn a_model_of_the_catalogue_has_its_name_and_the_weights_that_were_chosen() {
+    let hub = hub(|_| {}).await;
+    let (_, graph) = &files()[0];
+    let url = hub.url("");
+    let puller = Puller::with(|options| {
+        options.hub = url;
+        options.catalogue = catalogue(Digest::of(graph));
+    });
+    let lines = puller.pull("chaski/embed").await.unwrap();
+    assert_eq!(lines.last().unwrap(), "success");
+    puller.check_whole();
+    let entry = &puller.store.list().unwrap()[0];
+    assert_eq!(entry.name.to_string(), "chaski/embed:latest");
+}
+
+#[tokio::test]
+async fn a_repository_that_has_changed_since_is_refused_before_anything_is_fetched() {
+    let hub = hub(|_| {}).await;
+    let url = hub.url("");
+    let puller = Puller::with(|options| {
+        options.hub = url;
+        options.catalogue = catalogue(Digest::of(b"what was chosen"));
+    });
+    let error = puller.pull("chaski/embed").await.unwrap_err();
+    assert!(
+        error.contains("chaski pull hf.co/someone/Embed.v1"),
+        "{error}"
+    );
+    assert!(puller.store.list().unwrap().is_empty());
+    assert_eq!(hub.count(|asked| asked.target.contains("/resolve/")), 0);
 }

@@ -45,6 +45,7 @@ impl Puller {
             hub_token: None,
             no_prune: false,
             built_in: &[],
+            catalogue: &[],
             limits: Limits {
                 connect: Duration::from_secs(5),
                 reply: Duration::from_secs(5),

@@ -24,4 +24,5 @@ pub mod sandbox;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;
 pub mod worker;

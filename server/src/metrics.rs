@@ -16,6 +16,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use crate::inference::Step;
 use crate::inference::generate::Usage;
 use crate::sandbox::Enforced;
+use crate::traces::Trace;
 
 /// Seconds: from well below the fastest answer of a tiny model to the slowest of a large one on a small machine.
 const DURATION_BUCKETS: &[f64] = &[
@@ -332,6 +333,7 @@ pub struct Request {
     last_piece: Option<Instant>,
     inter_token: Histogram,
     outcome: Outcome,
+    trace: Trace,
 }
 
 impl Request {
@@ -349,6 +351,7 @@ impl Request {
                 "llm_inter_token_latency_seconds", "model" => model.to_owned(), "operation" => operation
             ),
             outcome: Outcome::Cancelled,
+            trace: Trace::start(),
         }
     }
 
@@ -362,6 +365,7 @@ impl Request {
             last_piece: None,
             inter_token: self.inter_token.clone(),
             outcome: Outcome::Cancelled,
+            trace: self.trace.again(),
         }
     }
 
@@ -372,7 +376,8 @@ impl Request {
     }
 
     /// Its model is ready for it.
-    pub fn granted(&self) {
+    pub fn granted(&mut self) {
+        self.trace.granted();
         self.histogram("llm_request_load_seconds", self.elapsed());
     }
 
@@ -392,6 +397,7 @@ impl Request {
 
     /// Its answer is complete.
     pub fn generated(&mut self, usage: &Usage) {
+        self.trace.generated(usage);
         self.tokens(usage.prompt_tokens);
         counter!("llm_cached_prompt_tokens_total", "model" => self.model.clone())
             .increment(usage.cached_tokens.into());
@@ -414,6 +420,7 @@ impl Request {
 
     /// Its vectors or labels are complete.
     pub fn encoded(&mut self, prompt_tokens: u32, queue_ns: u64) {
+        self.trace.encoded(prompt_tokens, queue_ns);
         self.tokens(prompt_tokens);
         self.histogram("llm_request_queue_seconds", Duration::from_nanos(queue_ns));
         self.outcome = Outcome::Answered;
@@ -439,6 +446,8 @@ impl Drop for Request {
     fn drop(&mut self) {
         self.histogram("llm_request_duration_seconds", self.elapsed());
         requests(&self.model, self.operation, self.outcome).increment(1);
+        let error = (self.outcome != Outcome::Answered).then(|| self.outcome.label());
+        self.trace.end(&self.model, self.operation, error);
     }
 }
 

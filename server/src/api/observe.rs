@@ -17,6 +17,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::metrics;
+use crate::traces::Caller;
 
 /// Names a request in the log and in its reply. A client's own is taken over.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -75,10 +76,13 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
         complete: false,
         span: span.clone(),
     };
+    let caller = {
+        let header = |name| (request.headers().get(name)).and_then(|value| value.to_str().ok());
+        Caller::of(header("traceparent"), header("tracestate"))
+    };
     let answered = async { (next.run(request).await, STAGES.with(Cell::take)) };
-    let (mut response, stages) = STAGES
-        .scope(Cell::new(None), answered.instrument(span))
-        .await;
+    let answering = STAGES.scope(Cell::new(None), answered.instrument(span));
+    let (mut response, stages) = caller.waits_for(answering).await;
     exchange.status = response.status().as_u16();
     response.headers_mut().insert(REQUEST_ID, id);
     if let Some(stages) = stages {

@@ -21,7 +21,7 @@ use crate::models::Models;
 use crate::notify::{State, Supervisor};
 use crate::sandbox::Mode;
 use crate::store::{PRUNE_AGE, Store};
-use crate::{builtin, metrics, telemetry, worker};
+use crate::{builtin, metrics, telemetry, traces, worker};
 
 /// Options of `serve`; each but `--print-config` has an environment variable with the same meaning.
 #[derive(clap::Args, Debug)]
@@ -147,6 +147,8 @@ async fn serve(mut config: Config) -> io::Result<()> {
     metrics::worker_confined(config.enforced);
     tell_sandbox(&config);
     let config = Arc::new(config);
+    traces::start(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .map_err(io::Error::other)?;
     let store = open_store(&config)?;
     if let Err(missing) = crate::engine::onnx::library::find(config.ort_library.as_deref()) {
         warn!("{missing}");
@@ -168,7 +170,10 @@ async fn serve(mut config: Config) -> io::Result<()> {
             supervisor.tell(State::Stopping);
         }
     };
-    api::serve(listener, app, stopping).await
+    let served = api::serve(listener, app, stopping).await;
+    // What it waits for is sent by this runtime.
+    let _ = tokio::task::spawn_blocking(traces::stop).await;
+    served
 }
 
 fn tell_sandbox(config: &Config) {

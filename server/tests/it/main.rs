@@ -53,6 +53,8 @@ mod templates;
 mod tidy;
 mod tls;
 mod tokens;
+#[cfg(feature = "otlp")]
+mod traces;
 mod vectors;
 mod weights;
 mod worker;

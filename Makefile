@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check manifests-check compose-check service-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check manifests-check compose-check dist service-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -93,6 +93,9 @@ manifests-check:        ## Compare the Kubernetes manifests with the API server'
 	python3 -m venv .tools/manifests
 	.tools/manifests/bin/pip install --quiet --requirement deploy/checks/requirements.txt
 	.tools/manifests/bin/python deploy/checks/manifests.py $(CRDS)
+
+dist: setup             ## The release archive for other machines, in target/dist/ (compiles llama.cpp once more, for every kind of processor)
+	python3 deploy/dist.py
 
 compose-check:          ## Read compose.yaml as Compose does, and look at what each profile starts (needs Go)
 	python3 deploy/checks/compose.py

@@ -137,6 +137,19 @@ fn describe() {
         "llm_slots",
         "Jobs of a loaded model that can advance together"
     );
+    describe_gauge!("llm_threads", "Threads that compute with a loaded model");
+    describe_gauge!(
+        "llm_own_kernels",
+        "1 where a loaded model's products are computed by Chaski's kernels, 0 where by its engine's"
+    );
+    describe_gauge!(
+        "llm_flash_attention",
+        "1 where a loaded model computes with flash attention"
+    );
+    describe_gauge!(
+        "llm_cache_bits",
+        "Bits of a number in the key-value cache of a loaded model"
+    );
     describe_counter!(
         "llm_guessed_tokens_total",
         "Tokens that were guessed and verified"
@@ -544,6 +557,21 @@ pub struct LoadedModel<'a> {
     pub slots: u32,
     /// What of it is for what.
     pub parts: MemoryParts,
+    /// How it is computed with.
+    pub computing: Computing,
+}
+
+/// How a model is computed with, as far as its engine tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Computing {
+    /// Threads.
+    pub threads: u32,
+    /// Products of its weights are computed by kernels of ours.
+    pub own_kernels: bool,
+    /// Flash attention.
+    pub flash_attention: bool,
+    /// Bits of a number in the key-value cache.
+    pub cache_bits: u32,
 }
 
 /// What a model's memory is for, in bytes, as far as its engine tells.
@@ -675,6 +703,13 @@ fn loaded_model(loaded: &LoadedModel<'_>) {
     set("llm_cache_bytes", loaded.parts.cache);
     set("llm_cache_reserved_bytes", loaded.parts.cache_reserved);
     set("llm_compute_bytes", loaded.parts.compute);
+    set("llm_threads", loaded.computing.threads.into());
+    set("llm_own_kernels", loaded.computing.own_kernels.into());
+    set(
+        "llm_flash_attention",
+        loaded.computing.flash_attention.into(),
+    );
+    set("llm_cache_bits", loaded.computing.cache_bits.into());
 }
 
 /// Byte counts lose nothing that matters: a double is exact up to 8 PiB.

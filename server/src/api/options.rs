@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::api::Error;
 use crate::inference::generate::{Overflow, Sampling};
-use crate::models::LoadOptions;
+use crate::models::{KNOWS_GPUS, LoadOptions};
 use crate::store::Parameters;
 use crate::store::parameters::Parameter;
 
@@ -62,6 +62,9 @@ impl Options {
                 Some(Parameter::Bool(value)) => Some(*value),
                 _ => None,
             },
+            // -1 leaves the choice to the server. Without graphics processors it is no reason to load a model again.
+            gpu_layers: (self.integer("num_gpu").filter(|_| KNOWS_GPUS))
+                .and_then(|layers| u32::try_from(layers).ok()),
             encode: false,
         }
     }
@@ -208,6 +211,7 @@ mod tests {
         assert_eq!(options.load_to_encode().context, None);
         assert_eq!(options.text_tokens(9), 512);
         assert_eq!(options.load().batch, None);
+        assert_eq!(options.load().gpu_layers, None);
         assert_eq!(options.overflow(true, true).keep, 4);
     }
 
@@ -229,6 +233,17 @@ mod tests {
         assert_eq!(options.sampling().seed, None);
         assert_eq!(options.overflow(true, false).keep, -1);
         assert_eq!(options.max_tokens(100), None);
+    }
+
+    #[test]
+    fn layers_for_graphics_processors_count_where_there_are_any() {
+        let layers = |number: i64| {
+            let options = options(json!({}), json!({"num_gpu": number})).unwrap();
+            options.load().gpu_layers
+        };
+        assert_eq!(layers(7), KNOWS_GPUS.then_some(7));
+        assert_eq!(layers(0), KNOWS_GPUS.then_some(0));
+        assert_eq!(layers(-1), None);
     }
 
     #[test]

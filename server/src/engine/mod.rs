@@ -61,6 +61,8 @@ pub struct Facts {
     pub slots: u32,
     /// Threads it computes with.
     pub threads: u32,
+    /// How else it is computed with.
+    pub computing: Computing,
     /// How it was loaded, for people: mapping, kernels, library versions.
     pub description: String,
     /// What it takes of the memory.
@@ -78,6 +80,19 @@ pub struct Memory {
     pub cache_per_token: u64,
     /// What a step needs while it is computed, and its results.
     pub compute: u64,
+}
+
+/// What was chosen for a loaded model, or asked for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Computing {
+    /// Products of its weights are computed by kernels of ours.
+    pub own_kernels: bool,
+    /// Attention is computed without a matrix of all pairs of tokens.
+    pub flash_attention: bool,
+    /// Bits of a number in the key-value cache; 0 where there is none.
+    pub cache_bits: u32,
+    /// Layers on graphics processors. `None`: there are none in this build, or as many as fit.
+    pub gpu_layers: Option<u32>,
 }
 
 /// What a loaded model can do.

@@ -7,7 +7,7 @@ use procfs::process::{Limit, LimitValue, Process, Stat};
 
 use super::residents::Residents;
 use super::room;
-use crate::metrics::{self, LoadedModel, Memory, MemoryParts};
+use crate::metrics::{self, Computing, LoadedModel, Memory, MemoryParts};
 use crate::worker::Worker;
 
 /// Resident memory of a process in bytes; 0 if it is gone.
@@ -26,6 +26,17 @@ pub fn parts(worker: &Worker) -> MemoryParts {
         cache: memory.cache_per_token * u64::from(worker.cached_tokens()),
         cache_reserved: memory.cache_reserved,
         compute: memory.compute,
+    }
+}
+
+/// How a worker computes.
+pub fn computing(worker: &Worker) -> Computing {
+    let facts = worker.facts();
+    Computing {
+        threads: facts.threads,
+        own_kernels: facts.computing.own_kernels,
+        flash_attention: facts.computing.flash_attention,
+        cache_bits: facts.computing.cache_bits,
     }
 }
 
@@ -52,6 +63,7 @@ pub fn record(residents: &Residents) {
             memory: *memory,
             slots: running.slots,
             parts: running.parts,
+            computing: running.computing,
         })
         .collect();
     let unloaded = {

@@ -23,6 +23,7 @@ pub use self::room::gibibytes;
 use crate::config::Config;
 use crate::duration::KeepAlive;
 use crate::engine::Facts;
+pub use crate::engine::gguf::KNOWS_GPUS;
 use crate::inference::encode::{Ask, Encoded};
 use crate::inference::generate::{self, Admitted, Generate};
 use crate::inference::{Error, Token};

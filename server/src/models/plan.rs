@@ -30,6 +30,8 @@ pub struct LoadOptions {
     pub threads: Option<u32>,
     /// Map the file (`use_mmap`).
     pub use_mmap: Option<bool>,
+    /// Layers that graphics processors compute (`num_gpu`), in builds that know any.
+    pub gpu_layers: Option<u32>,
     /// Turn texts into vectors with a model that was made to go on with them. It then has a second worker. Models that were
     /// made to encode always do.
     pub encode: bool,
@@ -175,6 +177,7 @@ pub fn plan(want: &Want, config: &Config, store: &Store) -> Result<Plan, Error> 
                 kernels: config.kernels,
                 cache_type: config.cache_type,
                 flash_attention: config.flash_attention,
+                gpu_layers: want.options.gpu_layers,
                 cache_idle: config.cache_idle,
                 guesses: config.speculation,
             };
@@ -262,6 +265,7 @@ fn encoder(want: &Want, config: &Config, file: &BlobFile) -> (Spec, Need) {
         use_mmap,
         kernels: config.kernels,
         flash_attention: config.flash_attention,
+        gpu_layers: want.options.gpu_layers,
     };
     let need = Need {
         weights: if use_mmap == Some(true) { 0 } else { file.size },

@@ -17,7 +17,7 @@ use super::room::{self, Census, Idle, Verdict};
 use crate::duration::KeepAlive;
 use crate::engine::Spec;
 use crate::inference::Error;
-use crate::metrics::MemoryParts;
+use crate::metrics::{Computing, MemoryParts};
 use crate::store::{Model, Name};
 use crate::worker::Worker;
 
@@ -57,6 +57,8 @@ pub struct Running {
     pub slots: u32,
     /// What of its memory is for what.
     pub parts: MemoryParts,
+    /// How it is computed with.
+    pub computing: Computing,
 }
 
 #[derive(Debug)]
@@ -164,6 +166,7 @@ impl Residents {
                 process_id: worker.process_id(),
                 slots: worker.facts().slots,
                 parts: memory::parts(worker),
+                computing: memory::computing(worker),
             }),
             _ => None,
         };

@@ -142,6 +142,7 @@ fn what_steps_cost() {
             kernels: gguf::Preference::default(),
             cache_type: CacheType::F16,
             flash_attention: Some(flash_attention),
+            gpu_layers: None,
             cache_idle: Duration::from_secs(180),
             guesses: true,
         };

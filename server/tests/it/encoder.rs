@@ -28,6 +28,7 @@ fn spec(model: PathBuf) -> EncoderSpec {
         use_mmap: None,
         kernels: gguf::Preference::default(),
         flash_attention: None,
+        gpu_layers: None,
     }
 }
 

@@ -29,6 +29,7 @@ fn spec(model: PathBuf, slots: u32) -> Spec {
         kernels: gguf::Preference::default(),
         cache_type: CacheType::F16,
         flash_attention: None,
+        gpu_layers: None,
         cache_idle: Duration::from_secs(180),
         guesses: true,
     }

@@ -32,6 +32,7 @@ fn with_sight<T>(eyes: Eyes, body: impl FnOnce(&mut dyn Engine) -> T) -> T {
         kernels: gguf::Preference::default(),
         cache_type: CacheType::F16,
         flash_attention: None,
+        gpu_layers: None,
         cache_idle: Duration::from_secs(180),
         guesses: true,
     };

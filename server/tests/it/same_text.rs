@@ -41,6 +41,7 @@ fn with_tiny<T>(body: impl FnOnce(&mut dyn Engine) -> T) -> T {
         kernels: gguf::Preference::default(),
         cache_type: CacheType::F16,
         flash_attention: None,
+        gpu_layers: None,
         cache_idle: Duration::from_secs(180),
         guesses: true,
     };

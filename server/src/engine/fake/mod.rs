@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::sentences::Sentences;
-use super::{Ability, Facts, Memory};
+use super::{Ability, Computing, Facts, Memory};
 use crate::inference::generate::{
     self, Begin, Choice, Compiler, Feed, Limits, Logprob, Policy, Rules, Sampled, Seeing, Sight,
     Slot, TokenLogprob,
@@ -92,6 +92,7 @@ pub fn serve(
         context: limits.context,
         slots: limits.slots,
         threads: 1,
+        computing: Computing::default(),
         description: match spec.fault {
             Some(Fault::Trespass) => trespass::report(),
             _ => "scripted words".into(),

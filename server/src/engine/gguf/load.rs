@@ -19,7 +19,7 @@ use super::sequences::{Parts, Sequences};
 use super::vision::{self, Vision};
 use super::vocabulary::Vocabulary;
 use super::{CacheType, Preference, Spec, complaints, processors};
-use crate::engine::{Ability, Facts, Memory};
+use crate::engine::{Ability, Computing, Facts, Memory};
 use crate::inference::Error;
 use crate::inference::generate::Limits;
 
@@ -84,6 +84,7 @@ pub(super) fn weights(
     _initialised: &LlamaBackend,
     path: &Path,
     use_mmap: Option<bool>,
+    gpu_layers: Option<u32>,
     preference: Preference,
 ) -> Result<Weights, Error> {
     let file = readable(path)?;
@@ -93,9 +94,20 @@ pub(super) fn weights(
     let repack = !map && !kernels.are_ours();
     Ok(Weights {
         file,
-        placement: Placement { map, repack },
+        placement: Placement {
+            map,
+            repack,
+            gpu_layers,
+        },
         kernels,
     })
+}
+
+impl Weights {
+    /// Whether products with them are computed by kernels of ours.
+    pub(super) fn are_for_own_kernels(&self) -> bool {
+        self.kernels.are_ours()
+    }
 }
 
 #[cfg(not(feature = "portable"))]
@@ -274,6 +286,13 @@ pub(super) fn sequences<'model>(
         context,
         slots: pool.slots,
         threads,
+        computing: Computing {
+            own_kernels: false,
+            // Where llama.cpp chooses, it takes it on processors.
+            flash_attention: flash_attention != llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+            cache_bits: spec.cache_type.bits(),
+            gpu_layers: spec.gpu_layers,
+        },
         description: String::new(),
         memory: memory(model, &sequences.context),
     };
@@ -357,10 +376,30 @@ fn can_shift(model: &LlamaModel) -> bool {
 }
 
 /// How the weights are read and computed with, for people.
-pub(super) fn description(backend: &LlamaBackend, weights: &Weights) -> String {
-    let Placement { map, repack } = weights.placement;
+pub(super) fn description(backend: &LlamaBackend, weights: &Weights, facts: &Facts) -> String {
+    let Placement {
+        map,
+        repack,
+        gpu_layers,
+    } = weights.placement;
+    let Facts {
+        threads, computing, ..
+    } = facts;
+    let attention = if computing.flash_attention {
+        "on"
+    } else {
+        "off"
+    };
+    let cache = match computing.cache_bits {
+        0 => String::new(),
+        bits => format!("; {bits}-bit cache"),
+    };
+    let gpu = match gpu_layers {
+        Some(layers) => format!("; {layers} layers for graphics processors"),
+        None => String::new(),
+    };
     format!(
-        "llama.cpp; weights {} and {}; {}; {}",
+        "llama.cpp; weights {} and {}; {}; threads {threads}; flash attention {attention}{cache}{gpu}; {}",
         if map { "mapped" } else { "read" },
         if repack {
             "repacked"

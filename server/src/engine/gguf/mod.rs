@@ -62,6 +62,8 @@ pub struct Spec {
     pub cache_type: CacheType,
     /// Flash attention. `None`: only where the cache cannot do without.
     pub flash_attention: Option<bool>,
+    /// Layers that graphics processors compute, in builds that know any. `None`: as many as fit.
+    pub gpu_layers: Option<u32>,
     /// How long the cache of ended jobs is kept when nobody asks for anything.
     pub cache_idle: Duration,
     /// Whether to guess what comes next and verify that, where it is faster.
@@ -81,6 +83,8 @@ pub struct EncoderSpec {
     pub kernels: Preference,
     /// As in [`Spec`].
     pub flash_attention: Option<bool>,
+    /// As in [`Spec`].
+    pub gpu_layers: Option<u32>,
 }
 
 /// Whose kernels compute products of quantised weights (`docs/decisions/0005-our-own-kernels.md`).
@@ -95,6 +99,9 @@ pub enum Preference {
     LlamaCpp,
 }
 
+/// Whether this build can compute on graphics processors, where there is one.
+pub const KNOWS_GPUS: bool = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan"));
+
 /// Precision of the key-value cache.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum CacheType {
@@ -105,6 +112,18 @@ pub enum CacheType {
     Q8_0,
     /// 4-bit blocks.
     Q4_0,
+}
+
+impl CacheType {
+    /// Bits of a number, but for the scales of blocks.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::F16 => 16,
+            Self::Q8_0 => 8,
+            Self::Q4_0 => 4,
+        }
+    }
 }
 
 /// Loads the model and runs the generation loop on it.
@@ -155,7 +174,13 @@ pub fn with_encoder<T>(
     body: impl FnOnce(&mut dyn Encoder, Facts) -> T,
 ) -> Result<T, Error> {
     let backend = load::backend();
-    let weights = load::weights(backend, &spec.model, spec.use_mmap, spec.kernels)?;
+    let weights = load::weights(
+        backend,
+        &spec.model,
+        spec.use_mmap,
+        spec.gpu_layers,
+        spec.kernels,
+    )?;
     let model = load::read(backend, &weights)?;
     let (mut encoder, facts) = encoder::load(backend, &model, spec, &weights)?;
     Ok(body(&mut encoder, facts))
@@ -170,10 +195,17 @@ pub fn with_engine<T>(
     body: impl FnOnce(&mut dyn Engine, Facts) -> T,
 ) -> Result<T, Error> {
     let backend = load::backend();
-    let weights = load::weights(backend, &spec.model, spec.use_mmap, spec.kernels)?;
+    let weights = load::weights(
+        backend,
+        &spec.model,
+        spec.use_mmap,
+        spec.gpu_layers,
+        spec.kernels,
+    )?;
     let mut model = load::model(backend, &weights)?;
     let mut adapter = load::adapter(&mut model, spec)?;
     let (mut sequences, mut facts) = load::sequences(backend, &model, adapter.as_mut(), spec)?;
-    facts.description = load::description(backend, &weights);
+    facts.computing.own_kernels = weights.are_for_own_kernels();
+    facts.description = load::description(backend, &weights, &facts);
     Ok(body(&mut sequences, facts))
 }

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use self::model::Model;
 pub use self::store::Storing;
-use super::{Ability, Facts, Memory};
+use super::{Ability, Computing, Facts, Memory};
 use crate::inference::encode::{self, Company, Encoder};
 use crate::inference::{Error, Inbox, Outbox};
 
@@ -118,6 +118,10 @@ fn facts(model: &Model, threads: usize) -> Facts {
             Company::SameWidth | Company::Any => encode::BATCH_TEXTS,
         },
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
+        computing: Computing {
+            own_kernels: model.is_ours(),
+            ..Computing::default()
+        },
         description: format!(
             "{}, {threads} threads, texts {}",
             model.choice(),

@@ -217,6 +217,11 @@ impl Model {
         };
     }
 
+    /// Whether our own encoder computes it.
+    pub fn is_ours(&self) -> bool {
+        matches!(self.engine, Engine::Own(_))
+    }
+
     /// What computes, and why, for people.
     pub fn choice(&self) -> &str {
         &self.choice

@@ -65,6 +65,7 @@ impl Side {
             kernels,
             cache_type: CacheType::F16,
             flash_attention: None,
+            gpu_layers: None,
             cache_idle: Duration::from_secs(180),
             guesses: true,
         };

@@ -13,7 +13,7 @@ use llama_cpp_2::model::LlamaModel;
 use self::context::{Context, Settings};
 use super::vocabulary::Vocabulary;
 use super::{EncoderSpec, ffi, load};
-use crate::engine::{Ability, Facts, Memory};
+use crate::engine::{Ability, Computing, Facts, Memory};
 use crate::inference::encode::{
     Activation, BATCH_TEXTS, Company, Encoder, Frame, Head, Piece, Tokenized, try_out,
 };
@@ -80,7 +80,7 @@ pub(super) fn load<'model>(
     if let Head::Embedding { dimensions } = &mut encoder.head {
         *dimensions = u32::try_from(trial.width).unwrap_or(u32::MAX);
     }
-    let facts = Facts {
+    let mut facts = Facts {
         ability: Ability::of(&encoder.head),
         context: encoder.max_tokens(),
         slots: match encoder.company {
@@ -88,12 +88,20 @@ pub(super) fn load<'model>(
             Company::SameWidth | Company::Any => BATCH_TEXTS,
         },
         threads,
-        description: load::description(backend, weights),
+        computing: Computing {
+            own_kernels: weights.are_for_own_kernels(),
+            // Where llama.cpp chooses, it takes it on processors.
+            flash_attention: spec.flash_attention.unwrap_or(true),
+            cache_bits: 0,
+            gpu_layers: spec.gpu_layers,
+        },
+        description: String::new(),
         memory: Memory {
             weights: ffi::weights_bytes(model),
             ..Memory::default()
         },
     };
+    facts.description = load::description(backend, weights, &facts);
     Ok((encoder, facts))
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Placement {
     /// Rearrange weights at load for kernels that want them so (repacked or AMX tiles). Such weights are copies:
     /// together with `map` both they and the mapped originals are resident.
     pub(super) repack: bool,
+    /// Layers that graphics processors compute, where llama.cpp was compiled for any. `None`: as many as fit.
+    pub(super) gpu_layers: Option<u32>,
 }
 
 /// Loads a model, which `llama-cpp-2` does too, but with a choice of repacking. `None` if llama.cpp refused it; its log
@@ -46,6 +48,9 @@ pub(super) fn load(
         sys::LLAMA_LOAD_MODE_NONE
     };
     params.use_extra_bufts = placement.repack;
+    if let Some(layers) = placement.gpu_layers {
+        params.n_gpu_layers = i32::try_from(layers).unwrap_or(i32::MAX);
+    }
     // Without a callback of the caller llama.cpp logs a line of dots.
     params.progress_callback = Some(carry_on);
 

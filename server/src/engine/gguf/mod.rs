@@ -7,6 +7,8 @@
 //! llama.cpp's threads.
 //! Nothing here knows jobs, queues or who asked.
 
+#[doc(hidden)]
+pub mod bench;
 mod complaints;
 mod encoder;
 mod ffi;

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe dashboards-check replicas-check manifests-check compose-check dist service-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist service-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -115,6 +115,22 @@ ui-check: build         ## Use the pages at /ui in a headless Chromium (SHOTS=fo
 	@command -v chromium >/dev/null || apt-get install --yes --no-install-recommends chromium
 	npm --prefix server/tests/ui ci --silent
 	node server/tests/ui/check.mjs $(if $(SHOTS),--shots $(abspath $(SHOTS))) target/release/chaski
+
+OURS ?= $(URL)
+BENCH ?= decode streams prefill shared-prefix conversations beside
+ROUNDS ?= 6
+RESULTS ?= target/bench
+COMMA := ,
+
+bench: setup            ## Measure a running Chaski beside running peers, in turns (MODEL=..., OURS=..., OLLAMA=... and LLAMA=..., BENCH="decode ...", ROUNDS=..., RESULTS=folder)
+	@test -n "$(MODEL)" || { echo "MODEL=NAME is missing: a model that all servers have under this name"; exit 2; }
+	$(CARGO) build $(PROFILE) -p loadgen
+	mkdir -p $(RESULTS)
+	@failed=0; for workload in $(BENCH); do for peer in $(if $(OLLAMA),ollama=$(OLLAMA)) $(if $(LLAMA),llama-server=$(LLAMA)$(COMMA)api=openai); do \
+	  result=$(RESULTS)/$(subst /,-,$(MODEL))-$$workload-$${peer%%=*}; echo; echo "== $$workload, $(MODEL), beside $${peer%%=*}: $$result.json"; \
+	  target/release/loadgen run docs/benchmarks/$$workload.toml --target ours=$(OURS) --target $$peer --model generate=$(MODEL) --model chat=$(MODEL) \
+	    --rounds $(ROUNDS) --keep-loaded --no-checks --quiet --json $$result.json --raw $$result.jsonl.zst || failed=1; \
+	done; done; exit $$failed
 
 MOCK_PORT ?= 20600
 

@@ -683,6 +683,8 @@ fn together<'a>(loaded: &[LoadedModel<'a>]) -> BTreeMap<&'a str, LoadedModel<'a>
                 cache_reserved: model.parts.cache_reserved + worker.parts.cache_reserved,
                 compute: model.parts.compute + worker.parts.compute,
             },
+            // The newer one takes the requests that come from now on.
+            computing: worker.computing,
         };
     }
     models
@@ -746,6 +748,7 @@ mod tests {
             },
             slots,
             parts: MemoryParts::default(),
+            computing: Computing::default(),
         };
         let process = Process {
             processor_time: Duration::from_millis(1_230),

@@ -11,6 +11,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::buffers::{self, Buffers};
 use super::raw;
+use super::threads::Threads;
 use crate::engine::gguf::CacheType;
 use crate::inference::Token;
 
@@ -41,6 +42,8 @@ pub(in crate::engine::gguf) struct Context<'model> {
     words: usize,
     batch: u32,
     buffers: Buffers,
+    /// Dropped after the context, which computes with them.
+    _threads: Option<Threads>,
     model: PhantomData<&'model LlamaModel>,
 }
 
@@ -92,6 +95,11 @@ impl<'model> Context<'model> {
             sys::llama_init_from_model(model, params)
         });
         let context = NonNull::new(context)?;
+        let threads = Threads::start(spec.threads);
+        if let Some(threads) = &threads {
+            // SAFETY: the context is freed before its threads are dropped.
+            unsafe { threads.attach(context) };
+        }
         // SAFETY: `context` was just made.
         let batch = unsafe { sys::llama_n_batch(context.as_ptr()) };
         Some(Self {
@@ -99,6 +107,7 @@ impl<'model> Context<'model> {
             words,
             batch,
             buffers,
+            _threads: threads,
             model: PhantomData,
         })
     }

@@ -8,6 +8,7 @@
 pub(super) mod buffers;
 pub(super) mod context;
 pub(super) mod projector;
+mod threads;
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;

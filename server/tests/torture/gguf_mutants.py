@@ -1,5 +1,6 @@
 """GGUF files that are almost right: what a flipped bit, a lying count or a hostile author makes of a small model."""
 
+import contextlib
 import random
 import struct
 from collections.abc import Callable
@@ -287,11 +288,18 @@ def flip(dice: random.Random, data: bytes, head: int) -> tuple[str, bytes]:
     return f"{len(places)} bits flipped from {min(places)} on", bytes(changed)
 
 
+def change(dice: random.Random, file: Gguf) -> str:
+    """Changes something; another thing where an earlier change has taken away what was to be changed."""
+    while True:
+        with contextlib.suppress(StopIteration, ValueError, TypeError, IndexError, AttributeError):
+            return dice.choice(CHANGES)(dice, file)
+
+
 def mutant(dice: random.Random, original: Gguf) -> tuple[str, bytes]:
     """What was done, and the file."""
     if dice.random() < 0.25:
         data = original.data()
         return flip(dice, data, len(original.head()))
     file = original.copy()
-    done = [dice.choice(CHANGES)(dice, file) for _ in range(dice.choice([1, 1, 1, 2]))]
+    done = [change(dice, file) for _ in range(dice.choice([1, 1, 1, 2]))]
     return "; ".join(done), file.data()

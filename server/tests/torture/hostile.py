@@ -47,6 +47,8 @@ class Findings:
         self.statuses: Counter = Counter()
         self.wrong: list[str] = []
         self.errors: set[str] = set()
+        self.slow: list[tuple[float, str]] = []
+        """What took long, and how long."""
 
     def tell(self, status: int | None, wrong: str | None = None) -> None:
         with self.lock:
@@ -105,14 +107,17 @@ def send_bodies(server: Server, share: Share, goal: int, seed: int, bodies: Bodi
             wire = None
         seconds = time.monotonic() - begin
         if not wrong and seconds > SLOWEST_SECONDS:
-            wrong = f"takes {seconds:.1f} s"
+            found.slow.append((seconds, f"{method} {route} (seed {seed}, number {number}): {body[:300]!r}"))
         found.tell(status, wrong and f"{method} {route} (seed {seed}, number {number}): {wrong}: {body[:300]!r}")
     if wire:
         wire.socket.close()
 
 
 SLOWEST_SECONDS = 15
-"""Longest time for an answer of a few tokens on a busy machine."""
+"""Longest time for an answer of a few tokens, on a machine with nothing else to do."""
+
+TURNS = 50
+"""How many answers of a process that does nothing it may take on top: a model may have to be loaded for it."""
 
 
 def judge(status: int, body: bytes, server: Server, found: Findings) -> str | None:
@@ -334,6 +339,8 @@ class Subject:
         with guest, Pulse(server) as pulse, Watch(server) as watch, Control() as control:
             act(found)
         after = wait_for_return(server, before.resident_bytes)
+        late = SLOWEST_SECONDS + TURNS * control.slow
+        found.wrong += [f"{what}: takes {seconds:.1f} s" for seconds, what in found.slow if seconds > late]
         wrong = found.wrong + guest.wrong[:3] + pulse.failures[:3] + server.accidents()[:3]
         if not server.is_alive() or server.pid != pid:
             wrong.append("the server died")

@@ -19,6 +19,11 @@ class Row:
     passed: bool
 
 
+def shortened(text: str) -> str:
+    """The beginning, which says what it is, and the end, which says how it came."""
+    return text if len(text) <= 1200 else f"{text[:300]} ... {text[-800:]}"
+
+
 @dataclass
 class Share:
     """A subject's part of the time: as long as it lasts, or until its goal is reached where there is no budget."""
@@ -44,7 +49,7 @@ class Report:
         print(f"  {'ok' if passed else 'FAILED'}: {what}: {tried} tried; {measured}", flush=True)
 
     def fail(self, what: str, error: Exception) -> None:
-        self.rows.append(Row(what, 0, 0, "it comes to an end", f"{type(error).__name__}: {error}"[:600], False))
+        self.rows.append(Row(what, 0, 0, "it comes to an end", shortened(f"{type(error).__name__}: {error}"), False))
         print(f"  FAILED: {what}: {error}", file=sys.stderr, flush=True)
 
     def guard(self, what: str, attack, *arguments) -> None:

@@ -111,11 +111,12 @@ def look(dice: random.Random) -> tuple[str, str, dict | bytes, set[int]]:
 
 
 def make(dice: random.Random) -> tuple[str, str, dict, set[int]]:
+    """Of the victim: deleting a model ends the worker of its weights, whoever else has them."""
     name = f"made{dice.randrange(8)}"
     return dice.choice(
         [
-            ("POST", "/api/create", {"model": name, "from": "tiny", "system": text(dice, 30), "stream": False}, {200}),
-            ("POST", "/api/copy", {"source": "tiny", "destination": name}, {200}),
+            ("POST", "/api/create", {"model": name, "from": VICTIM, "system": text(dice, 30), "stream": False}, {200}),
+            ("POST", "/api/copy", {"source": VICTIM, "destination": name}, {200}),
             ("DELETE", "/api/delete", {"model": name}, {200, 404}),
         ]
     )
@@ -261,10 +262,12 @@ def judge(report: Report, server: Server, tally: Tally, guest: Guest, pulse: Pul
     if not server.is_alive():
         problems.append("the server died")
     expect(len(watch.samples) >= 8, f"only {len(watch.samples)} looks at the server")
+    gone = [name for pid, name in names.items() if pid not in watch.samples[-1].workers]
+    problems += [f"workers that were to last are gone: {gone}; {server.last_line('worker lost')}"] if gone else []
     told = []
     server_memory = growth(watch.samples, lambda sample: sample.server.resident_bytes)
     figures = {"server": server_memory} | {
-        name: growth([it for it in watch.samples if pid in it.workers], lambda sample, pid=pid: sample.workers[pid]) for pid, name in names.items()
+        name: growth(watch.samples, lambda sample, pid=pid: sample.workers[pid]) for pid, name in names.items() if name not in gone
     }
     for name, figure in figures.items():
         told.append(f"{name} {figure.before / 1e6:.1f} -> {figure.after / 1e6:.1f} MB ({figure.per_hour / 1e6:+.2f} MB/h)")

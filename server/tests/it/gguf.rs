@@ -176,6 +176,29 @@ fn the_names_of_control_tokens_are_parsed_only_on_request() {
     });
 }
 
+/// With a vocabulary whose texts are split by patterns that recurse for every character.
+#[test]
+fn thousands_of_equal_characters_do_not_overflow_the_stack() {
+    let mut bytes = std::fs::read(tiny()).unwrap();
+    let splitter = bytes.windows(5).position(|word| word == b"qwen2").unwrap();
+    bytes[splitter..splitter + 5].copy_from_slice(b"youtu");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    std::fs::write(&file, bytes).unwrap();
+    gguf::with_engine(&spec(file, 1), |engine, _| {
+        for character in [" ", "\n", "a", "(", "é", "中"] {
+            let text = character.repeat(40_000);
+            let tokens = engine.tokenize(&text, false, false).unwrap();
+            let mut bytes = Vec::new();
+            for token in tokens {
+                engine.write_piece(token, &mut bytes);
+            }
+            assert!(bytes == text.as_bytes(), "{character:?}");
+        }
+    })
+    .unwrap();
+}
+
 #[test]
 fn a_greedy_answer_is_the_same_alone_and_beside_seven_others() {
     let question = "What is the capital of France?";

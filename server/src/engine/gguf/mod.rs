@@ -22,6 +22,7 @@ mod processors;
 mod quantize;
 mod sampling;
 mod sequences;
+mod stretch;
 mod vision;
 mod vocabulary;
 

@@ -1,6 +1,7 @@
 //! Text to tokens and back.
 
 use std::collections::HashSet;
+use std::thread;
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
@@ -8,7 +9,23 @@ use llama_cpp_2::token_type::LlamaTokenAttr;
 use llama_cpp_2::vocab::LlamaVocab;
 
 use super::ffi::{self, VocabularyKind};
+use super::stretch;
 use crate::inference::{Error, Token};
+
+/// Works on a stack of so many bytes, of which only those that are used take memory.
+fn on_stack(bytes: usize, work: impl FnOnce() + Send) -> Result<(), Error> {
+    let thread = thread::Builder::new().stack_size(bytes);
+    thread::scope(|scope| {
+        let thread = thread.spawn_scoped(scope, work).map_err(|_| {
+            Error::InvalidJob(
+                "the text has too many characters without a space between them".into(),
+            )
+        })?;
+        thread
+            .join()
+            .map_err(|_| Error::Engine("splitting a text panicked".into()))
+    })
+}
 
 /// A model's vocabulary. Takes any token id and any text: llama.cpp would abort the process on some.
 pub(super) struct Vocabulary<'model> {
@@ -114,8 +131,14 @@ impl<'model> Vocabulary<'model> {
         }
         // Every byte of text makes at most one token, and a space may be put before the first.
         tokens.reserve(text.len() + 1);
-        self.vocab
-            .tokenize_into(text.as_bytes(), &mut tokens, false, parse_special);
+        let split = |tokens: &mut Vec<LlamaToken>| {
+            self.vocab
+                .tokenize_into(text.as_bytes(), tokens, false, parse_special);
+        };
+        match stretch::stack_bytes(text) {
+            None => split(&mut tokens),
+            Some(bytes) => on_stack(bytes, || split(&mut tokens))?,
+        }
         Ok(tokens.into_iter().map(|token| token.0).collect())
     }
 

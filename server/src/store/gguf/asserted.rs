@@ -1,13 +1,91 @@
 //! Claims of the metadata that llama.cpp asserts instead of checking: it would abort, so they are refused here.
 //!
-//! From `llama_model_base::load_hparams` of the llama.cpp that is built in.
+//! From `llama_model_base::load_hparams`, the models' `build_arch_graph` and `ggml_compute_forward_*` of the llama.cpp that is built in.
 
-use super::{Gguf, StoreError, Value, broken};
+use std::ops::RangeInclusive;
+
+use super::{Gguf, StoreError, Tensor, Value, broken};
 
 /// The ways to stretch a context that llama.cpp knows by name.
 const ROPE_SCALINGS: [&str; 4] = ["none", "linear", "yarn", "longrope"];
 
+/// Scales below which a norm divides by nothing; `ggml` asserts that they are at least 0, which no NaN is.
+const EPSILONS: [&str; 3] = [
+    "attention.layer_norm_epsilon",
+    "attention.layer_norm_rms_epsilon",
+    "attention.group_norm_epsilon",
+];
+
+/// `enum ggml_type`: I8, I16, I32, I64 and F64.
+const UNCOUNTED: RangeInclusive<u32> = 24..=28;
+
+/// Parts of the names of tables: which expert a token goes to, and which token of the model one of a draft's is.
+const TABLES: [&str; 2] = ["tid2eid", "d2t"];
+
+/// The architectures whose graphs assert that a head is rotated whole.
+const ROTATED_WHOLE: [&str; 58] = [
+    "apertus",
+    "arcee",
+    "arctic",
+    "baichuan",
+    "chameleon",
+    "codeshell",
+    "cogvlm",
+    "cohere2moe",
+    "dbrx",
+    "deci",
+    "deepseek",
+    "dots1",
+    "dream",
+    "ernie4_5",
+    "ernie4_5-moe",
+    "exaone",
+    "exaone-moe",
+    "exaone4",
+    "falcon",
+    "granite",
+    "granite_swa",
+    "graniteswitch",
+    "grok",
+    "grovemoe",
+    "hunyuan-moe",
+    "hunyuan_vl",
+    "hy_v3",
+    "internlm2",
+    "jais2",
+    "llada",
+    "llada-moe",
+    "llama",
+    "llama4",
+    "maincoder",
+    "mellum",
+    "mistral3",
+    "olmo",
+    "olmo2",
+    "olmoe",
+    "orion",
+    "paddleocr",
+    "pangu-embedded",
+    "plamo",
+    "pockettts",
+    "qwen2",
+    "qwen2moe",
+    "qwen2vl",
+    "qwen3",
+    "qwen3moe",
+    "qwen3vl",
+    "qwen3vlmoe",
+    "rnd1",
+    "seed_oss",
+    "smallthinker",
+    "smollm3",
+    "starcoder2",
+    "talkie",
+    "xverse",
+];
+
 pub(super) fn check(gguf: &Gguf) -> Result<(), StoreError> {
+    check_tensors(gguf)?;
     // Projectors have no blocks that are read there.
     let Some(blocks) = number(gguf, "block_count") else {
         return Ok(());
@@ -24,7 +102,51 @@ pub(super) fn check(gguf: &Gguf) -> Result<(), StoreError> {
             "one of none, linear, yarn and longrope",
         ));
     }
+    check_epsilons(gguf)?;
+    check_rotation(gguf)?;
     check_experts(gguf)
+}
+
+/// Nothing can be multiplied with whole numbers or with 64-bit ones: `ggml` aborts. Tables of numbers are another matter.
+fn check_tensors(gguf: &Gguf) -> Result<(), StoreError> {
+    let is_table = |tensor: &Tensor| TABLES.iter().any(|table| tensor.name.contains(table));
+    let is_wrong = |tensor: &&Tensor| UNCOUNTED.contains(&tensor.kind.id()) && !is_table(tensor);
+    match gguf.tensors.iter().find(is_wrong) {
+        None => Ok(()),
+        Some(Tensor { name, kind, .. }) => Err(broken(format!(
+            "tensor '{name}' is of the type {kind}, with which nothing can be computed"
+        ))),
+    }
+}
+
+fn check_epsilons(gguf: &Gguf) -> Result<(), StoreError> {
+    for key in EPSILONS {
+        let is_wrong = match gguf.of_architecture(key) {
+            Some(Value::Float32(epsilon)) => !(*epsilon >= 0.0 && epsilon.is_finite()),
+            _ => false,
+        };
+        if is_wrong {
+            return Err(wrong(gguf, key, "a finite number, and 0 or more"));
+        }
+    }
+    Ok(())
+}
+
+fn check_rotation(gguf: &Gguf) -> Result<(), StoreError> {
+    let width = || {
+        // One number for each block is left to the loader: it is rare.
+        let heads = number(gguf, "attention.head_count").filter(|heads| *heads > 0)?;
+        Some(number(gguf, "embedding_length")? / heads)
+    };
+    let width = number(gguf, "attention.key_length").or_else(width);
+    let rotated = number(gguf, "rope.dimension_count");
+    let (Some(width), Some(rotated)) = (width, rotated) else {
+        return Ok(());
+    };
+    if rotated != width && ROTATED_WHOLE.binary_search(&gguf.architecture()).is_ok() {
+        return Err(wrong(gguf, "rope.dimension_count", "the width of a head"));
+    }
+    Ok(())
 }
 
 fn check_experts(gguf: &Gguf) -> Result<(), StoreError> {

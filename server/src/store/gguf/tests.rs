@@ -221,6 +221,16 @@ fn what_llama_cpp_asserts_of_metadata_is_checked_before() {
         counts(8, 2, 4, 3),
         with(&[("llama.rope.scaling.type", Kv::Text("yarn"))]),
         with(&[("llama.nextn_predict_layers", Kv::U32(1))]),
+        with(&[("llama.attention.layer_norm_rms_epsilon", Kv::F32(0.0))]),
+        with(&[
+            ("llama.attention.head_count", Kv::U32(4)),
+            ("llama.rope.dimension_count", Kv::U32(8)),
+        ]),
+        with(&[
+            ("llama.attention.head_count", Kv::U32(4)),
+            ("llama.attention.key_length", Kv::U32(16)),
+            ("llama.rope.dimension_count", Kv::U32(16)),
+        ]),
         with(&[("tokenizer.ggml.tokens", Kv::Texts(&["", "", "a", "\0b"]))]),
     ] {
         read(&allowed).unwrap();
@@ -245,6 +255,27 @@ fn what_llama_cpp_asserts_of_metadata_is_checked_before() {
         (
             with(&[("llama.nextn_predict_layers", Kv::U32(2))]),
             "'llama.nextn_predict_layers'",
+        ),
+        (
+            with(&[("llama.attention.layer_norm_rms_epsilon", Kv::F32(f32::NAN))]),
+            "'llama.attention.layer_norm_rms_epsilon'",
+        ),
+        (
+            with(&[("llama.attention.layer_norm_epsilon", Kv::F32(-1e-6))]),
+            "'llama.attention.layer_norm_epsilon'",
+        ),
+        (
+            with(&[
+                ("llama.attention.head_count", Kv::U32(4)),
+                ("llama.rope.dimension_count", Kv::U32(16)),
+            ]),
+            "'llama.rope.dimension_count'",
+        ),
+        (
+            GgufBuilder::llama()
+                .tensor("blk.0.attn_norm.weight", &[32], 26, 128)
+                .build(),
+            "'blk.0.attn_norm.weight' is of the type I32",
         ),
         (
             with(&[("tokenizer.ggml.tokens", Kv::Texts(&["a", "b", "a\0c"]))]),

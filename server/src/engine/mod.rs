@@ -8,6 +8,8 @@ pub mod fake;
 pub mod gguf;
 pub mod mapping;
 pub mod onnx;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use std::path::PathBuf;
 

@@ -160,6 +160,7 @@ const UNSAFE: &[&str] = &[
     "engine/gguf/kernels",
     "engine/encoder/simd",
     "engine/mapping.rs",
+    "engine/tiles.rs",
 ];
 
 #[test]

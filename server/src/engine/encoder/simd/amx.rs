@@ -7,7 +7,6 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use super::avx512::Avx512;
 use super::{Activation, Matrix, PANEL, Product, Rows, generic};
@@ -20,37 +19,6 @@ pub(super) const TILE_INPUTS: usize = 64;
 
 /// Groups of four inputs in a tile.
 const TILE_GROUPS: usize = TILE_INPUTS / 4;
-
-/// Whether the processor has the instructions, and the system lets this process use them. Asked once.
-pub(super) fn is_available() -> bool {
-    static AVAILABLE: LazyLock<bool> = LazyLock::new(|| {
-        const TILES_AND_BYTES: u32 = 1 << 24 | 1 << 25;
-        let features = __cpuid_count(7, 0);
-        features.edx & TILES_AND_BYTES == TILES_AND_BYTES && is_granted()
-    });
-    *AVAILABLE
-}
-
-/// Asks Linux for the tiles' state, which a process has to do once: see "Using XSTATE features in user space applications" in the
-/// kernel's documentation.
-#[cfg(target_os = "linux")]
-fn is_granted() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_long = 18;
-    // SAFETY: it takes two numbers and writes to no memory of ours.
-    unsafe {
-        libc::syscall(
-            libc::SYS_arch_prctl,
-            ARCH_REQ_XCOMP_PERM,
-            XFEATURE_XTILEDATA,
-        ) == 0
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_granted() -> bool {
-    false
-}
 
 /// What `ldtilecfg` reads: palette 1, and for each of eight tiles its bytes in a row and its rows.
 #[repr(C, align(64))]

@@ -30,6 +30,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::mapping::SignedBytes;
+#[cfg(target_arch = "x86_64")]
+use crate::engine::tiles;
 
 /// Columns of a panel: as many as the widest vector has elements. Rows of floats are padded with zeros to a multiple of it.
 pub const PANEL: usize = 16;
@@ -376,7 +378,7 @@ impl Kernels {
                 && is_x86_feature_detected!("avx512vnni");
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             [
-                (avx512 && amx::is_available()).then_some(Choice::Amx),
+                (avx512 && tiles::are_available()).then_some(Choice::Amx),
                 avx512.then_some(Choice::Avx512),
                 (avx2 && is_x86_feature_detected!("avxvnni")).then_some(Choice::AvxVnni),
                 avx2.then_some(Choice::Avx2),

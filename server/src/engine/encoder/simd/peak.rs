@@ -3,6 +3,7 @@
 use std::arch::asm;
 
 use super::amx;
+use crate::engine::tiles;
 
 /// Products of a vector instruction: 64 multiplications and as many additions.
 const OPERATIONS_512: f64 = 128.0;
@@ -70,7 +71,7 @@ pub(super) fn avx_vnni(turns: u64) -> Option<f64> {
 
 /// As [`avx512_vnni`], with AMX.
 pub(super) fn amx(turns: u64) -> Option<f64> {
-    if !amx::is_available() {
+    if !tiles::are_available() {
         return None;
     }
     amx::configure(16);

@@ -5,6 +5,8 @@ use std::ops::Range;
 use super::{Format, formats, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{amx, avx512};
+#[cfg(target_arch = "x86_64")]
+use crate::engine::tiles;
 
 /// Outputs that are computed together.
 pub(super) const GROUP: usize = 16;
@@ -47,7 +49,7 @@ impl Kernels {
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
             [
-                (avx512 && amx::is_available()).then_some(Self::Amx),
+                (avx512 && tiles::are_available()).then_some(Self::Amx),
                 avx512.then_some(Self::Avx512),
                 avx2.then_some(Self::Avx2),
             ]

@@ -21,7 +21,6 @@ mod tiles;
 use std::arch::x86_64::*;
 use std::cell::Cell;
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use self::halves::{Q4K, Q5K, Q6K};
 use self::plains::{Q40, Q80};
@@ -48,37 +47,6 @@ const GROUPS: usize = 2;
 
 /// Blocks of 32 whose tiles of weights are loaded together.
 const RUN: usize = 4;
-
-/// Whether the processor has the instructions, and the system lets this process use them. Asked once.
-pub(super) fn is_available() -> bool {
-    static AVAILABLE: LazyLock<bool> = LazyLock::new(|| {
-        const TILES_AND_BYTES: u32 = 1 << 24 | 1 << 25;
-        let features = __cpuid_count(7, 0);
-        features.edx & TILES_AND_BYTES == TILES_AND_BYTES && is_granted()
-    });
-    *AVAILABLE
-}
-
-/// Asks Linux for the tiles' state, which a process has to do once: see "Using XSTATE features in user space applications" in the
-/// kernel's documentation.
-#[cfg(target_os = "linux")]
-fn is_granted() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_long = 18;
-    // It takes two numbers and writes to no memory of ours.
-    unsafe {
-        libc::syscall(
-            libc::SYS_arch_prctl,
-            ARCH_REQ_XCOMP_PERM,
-            XFEATURE_XTILEDATA,
-        ) == 0
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_granted() -> bool {
-    false
-}
 
 /// Where a block of a tile of columns lies: as [`Job::supers`] and [`Job::plains`] go through them, blocks by runs, so that the next
 /// is on its way to the cache.

@@ -236,6 +236,22 @@ impl Fields {
         copy.take(name)
     }
 
+    /// One field under the names that different clients have for it: the first of them that is there. The others are of its type as well.
+    ///
+    /// # Errors
+    /// When one of them is of another type.
+    pub fn take_any<T>(&mut self, names: &[&str]) -> Result<Option<T>, Mismatch>
+    where
+        Option<T>: FromJson,
+    {
+        let mut taken = None;
+        for name in names {
+            let named: Option<T> = self.take(name)?;
+            taken = taken.or(named);
+        }
+        Ok(taken)
+    }
+
     /// The model's name: `model`, or `name` as older clients call it.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
-use super::inputs::Inputs;
+use super::inputs::{Inputs, TEXTS};
 use super::score_model::{ScoreModel, Task};
 use super::tag::Texts;
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
@@ -83,11 +83,7 @@ impl FromJson for ClassifyRequest {
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
-        let mut input = None;
-        for name in ["input", "inputs", "text", "texts"] {
-            let named: Option<Inputs> = fields.take(name)?;
-            input = input.or(named);
-        }
+        let input = fields.take_any(TEXTS)?;
         Ok(Self {
             model: ScoreModel::take(&mut fields)?,
             input,

@@ -8,6 +8,9 @@ use crate::api::json::{Fields, FromJson, Mismatch};
 use crate::api::openapi::describe;
 use crate::inference::encode::Input;
 
+/// What callers call the texts of a request.
+pub const TEXTS: &[&str] = &["input", "inputs", "text", "texts"];
+
 /// A text, a pair (`{"text": ..., "text_pair": ...}`), or a list whose items are texts or pairs, the latter also written as
 /// lists of two.
 #[derive(Debug, Default, PartialEq)]

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
+use super::inputs::TEXTS;
 use super::score_model::{ScoreModel, Task};
 use crate::api::json::{Fields, FromJson, Json, Mismatch};
 use crate::api::openapi::About;
@@ -112,11 +113,7 @@ impl FromJson for TagRequest {
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
-        let mut inputs = None;
-        for name in ["input", "inputs", "text", "texts"] {
-            let named: Option<Texts> = fields.take(name)?;
-            inputs = inputs.or(named);
-        }
+        let inputs = fields.take_any(TEXTS)?;
         Ok(Self {
             model: ScoreModel::take(&mut fields)?,
             inputs,

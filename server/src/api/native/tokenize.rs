@@ -108,11 +108,7 @@ impl FromJson for TokenizeRequest {
 
     fn from_json(value: Value) -> Result<Self, Mismatch> {
         let mut fields = Fields::of(Self::GO_TYPE, value)?;
-        let mut content = None;
-        for name in ["content", "text", "prompt", "input"] {
-            let named: Option<String> = fields.take(name)?;
-            content = content.or(named);
-        }
+        let content = fields.take_any(&["content", "text", "prompt", "input"])?;
         let parse_special: Option<bool> = fields.take("parse_special")?;
         Ok(Self {
             target: Target::take(&mut fields)?,

@@ -33,8 +33,10 @@ pub fn start(variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
     };
     tracing::info!(endpoint = destination.url(), "traces are sent");
     let mut resource = Resource::builder();
-    // The service's name comes from OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES.
-    if variable("OTEL_SERVICE_NAME").is_none() && variable("OTEL_RESOURCE_ATTRIBUTES").is_none() {
+    let has_name = variable("OTEL_SERVICE_NAME").is_some()
+        || variable("OTEL_RESOURCE_ATTRIBUTES")
+            .is_some_and(|pairs| pairs.contains("service.name="));
+    if !has_name {
         resource = resource.with_service_name("chaski");
     }
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));

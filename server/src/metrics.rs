@@ -147,8 +147,8 @@ fn describe() {
         "1 where a loaded model computes with flash attention"
     );
     describe_gauge!(
-        "llm_cache_bits",
-        "Bits of a number in the key-value cache of a loaded model"
+        "llm_cache_number_bytes",
+        "Bytes of a number in the key-value cache of a loaded model, its scale left out"
     );
     describe_counter!(
         "llm_guessed_tokens_total",
@@ -711,7 +711,8 @@ fn loaded_model(loaded: &LoadedModel<'_>) {
         "llm_flash_attention",
         loaded.computing.flash_attention.into(),
     );
-    set("llm_cache_bits", loaded.computing.cache_bits.into());
+    gauge!("llm_cache_number_bytes", "model" => loaded.model.to_owned())
+        .set(f64::from(loaded.computing.cache_bits) / 8.0);
 }
 
 /// Byte counts lose nothing that matters: a double is exact up to 8 PiB.

@@ -52,7 +52,7 @@ async fn a_scrape_tells_what_the_traffic_was() {
     assert!(after.value("llm_worker_proportional_memory_bytes", worker) > 0.0);
     assert!(after.value("llm_memory_ratio", "") > 1.0);
     assert!(after.value("llm_threads", worker) >= 1.0);
-    assert_eq!(after.value("llm_cache_bits", worker), 16.0);
+    assert_eq!(after.value("llm_cache_number_bytes", worker), 2.0);
     assert_eq!(after.value("llm_flash_attention", worker), 0.0);
 }
 

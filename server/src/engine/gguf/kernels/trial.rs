@@ -27,8 +27,10 @@ const LEAST_SHARE: f64 = 0.8;
 /// load to load; and answers of the two are rounded differently.
 const LEAST_GAIN: f64 = 1.1;
 
-/// And for each number of columns alone: a faster prompt is no reason for a slower stream. Less than one, as a trial cannot tell a few percent.
-const LEAST_OF_EACH: f64 = 0.9;
+/// And for each of [`SIZES`] alone: a faster prompt is no reason for a slower stream. One column is held to more, as two threads that
+/// share the memory's bandwidth gain less than the one of a trial: Q8_0, about even here, was 0.9 times as fast in a whole model.
+/// The others are held to less than one, as a trial cannot tell a few percent.
+const LEAST_OF_EACH: [f64; SIZES.len()] = [1.05, 0.9, 0.9];
 
 /// What is tried: one stream, some of them, and a prompt.
 const SIZES: [Size; 3] = [
@@ -120,9 +122,9 @@ pub(super) fn judge(file: &Path, name: &CStr) -> Verdict {
 
 /// What follows from the times of our kernels over llama.cpp's.
 fn verdict(costs: [f64; SIZES.len()]) -> Verdict {
-    for (Size { columns, .. }, cost) in SIZES.iter().zip(costs) {
+    for ((Size { columns, .. }, cost), least) in SIZES.iter().zip(costs).zip(LEAST_OF_EACH) {
         let times = 1.0 / cost;
-        if times.is_nan() || times < LEAST_OF_EACH {
+        if times.is_nan() || times < least {
             return Verdict::Leave(format!(
                 "they are {times:.2} times as fast as llama.cpp's on {columns} columns"
             ));
@@ -539,7 +541,8 @@ mod verdicts {
             assert_eq!(is_taken, expected, "{times:?}");
         };
         check([1.3, 1.1, 2.0], true);
-        check([1.0, 1.0, 2.0], true);
+        check([1.1, 0.95, 2.0], true);
+        check([1.0, 1.5, 3.0], false);
         check([1.0, 1.05, 1.05], false);
         check([0.8, 1.5, 3.0], false);
         check([1.2, 0.7, 1.6], false);

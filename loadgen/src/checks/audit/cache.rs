@@ -73,8 +73,8 @@ impl Timing {
         let seconds = (*last - *first).as_secs_f64();
         Self {
             first_ms: since_sent(*first) * 1e3,
-            // Infinite when all came in one read.
             decoded,
+            // Infinite when all came in one read.
             decode_rate: (decoded > 0).then(|| decoded as f64 / seconds),
         }
     }

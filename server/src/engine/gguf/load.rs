@@ -126,6 +126,10 @@ impl Kernels {
         false
     }
 
+    fn attends(&self) -> bool {
+        false
+    }
+
     fn reason(&self) -> &'static str {
         "llama.cpp's products"
     }
@@ -208,6 +212,7 @@ pub(super) fn sequences<'model>(
     backend: &LlamaBackend,
     model: &'model LlamaModel,
     adapter: Option<&mut LlamaLoraAdapter>,
+    weights: &Weights,
     spec: &Spec,
 ) -> Result<(Sequences<'model>, Facts), Error> {
     let vocabulary = Vocabulary::new(model)?;
@@ -225,9 +230,10 @@ pub(super) fn sequences<'model>(
         Some(_) => MICRO_BATCH_OF_IMAGES,
         None => MICRO_BATCH,
     });
-    // On processors llama.cpp computes it row by row for less than 64 tokens at a time, which takes several times as long
-    // (docs/decisions/0006-shared-cells.md). A quantised cache cannot do without.
-    let can_do_without = spec.cache_type == CacheType::F16;
+    // On processors llama.cpp's own takes several times as long as products do (docs/decisions/0006-shared-cells.md). A quantised cache
+    // cannot do without.
+    let is_cheap = weights.kernels.attends() && has_whole_heads(model);
+    let can_do_without = spec.cache_type == CacheType::F16 && !is_cheap;
     let wanted_attention = (spec.flash_attention).or(can_do_without.then_some(false));
     let flash_attention = flash_attention(wanted_attention);
     let wanted = ContextSpec {
@@ -353,6 +359,21 @@ pub(super) fn threads(wanted: u32) -> Result<(u32, i32), Error> {
     let count = i32::try_from(threads)
         .map_err(|_| Error::LoadFailed(format!("{threads} threads are too many")))?;
     Ok((threads, count))
+}
+
+/// Whether our attention computes with the model's heads: their sizes are multiples of sixteen.
+fn has_whole_heads(model: &LlamaModel) -> bool {
+    let length = |key| of_architecture(model, key).and_then(|length| length.parse::<u32>().ok());
+    let usual = u32::try_from(model.n_embd())
+        .ok()
+        .and_then(|numbers| numbers.checked_div(model.n_head()));
+    ["attention.key_length", "attention.value_length"]
+        .into_iter()
+        .all(|key| {
+            length(key)
+                .or(usual)
+                .is_some_and(|size| size.is_multiple_of(16))
+        })
 }
 
 pub(super) fn flash_attention(wanted: Option<bool>) -> llama_cpp_sys_2::llama_flash_attn_type {

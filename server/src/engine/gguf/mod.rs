@@ -207,7 +207,8 @@ pub fn with_engine<T>(
     )?;
     let mut model = load::model(backend, &weights)?;
     let mut adapter = load::adapter(&mut model, spec)?;
-    let (mut sequences, mut facts) = load::sequences(backend, &model, adapter.as_mut(), spec)?;
+    let (mut sequences, mut facts) =
+        load::sequences(backend, &model, adapter.as_mut(), &weights, spec)?;
     facts.computing.own_kernels = weights.are_for_own_kernels();
     facts.description = load::description(backend, &weights, &facts);
     Ok(body(&mut sequences, facts))

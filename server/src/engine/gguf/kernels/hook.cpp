@@ -76,7 +76,8 @@ struct offer : ggml::cpu::extra_buffer_type {
     bool supports_op(ggml_backend_dev_t, const ggml_tensor *) override { return false; }
 
     ggml::cpu::tensor_traits * get_tensor_traits(const ggml_tensor * op) override {
-        return op->op == GGML_OP_MUL_MAT && chaski_kernels_claim(op) ? &ours : nullptr;
+        const bool known = op->op == GGML_OP_MUL_MAT || op->op == GGML_OP_FLASH_ATTN_EXT;
+        return known && chaski_kernels_claim(op) ? &ours : nullptr;
     }
 };
 

@@ -2,7 +2,10 @@
 //!
 //! ggml's CPU backend asks each of its "extra buffer types" for kernels of every operation before it uses its own; `hook.cpp`
 //! adds one of ours. A product is taken if its weights lie in ordinary memory (read or mapped, not rearranged for other kernels) in a
-//! form that there are kernels for. So the graph is not split, no thread waits more often than it did, and weights lie in memory once.
+//! form that there are kernels for; attention if it is stated as one operation ("flash attention"). So the graph is not split, no thread
+//! waits more often than it did, and weights lie in memory once.
+
+mod attention;
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -11,6 +14,7 @@ use std::sync::OnceLock;
 
 use llama_cpp_sys_2 as sys;
 
+use self::attention::Operation;
 use super::{Format, Kernels, Plan};
 
 /// What a thread is given by ggml's CPU backend: `ggml_compute_params` of `ggml-cpu-impl.h`.
@@ -38,14 +42,28 @@ const ALIGNMENT: usize = 64;
 const SHARES: usize = 8;
 
 thread_local! {
-    /// The kernels in use for graphs that this thread computes, with whatever threads: see [`number`].
-    static IN_USE: Cell<u8> = const { Cell::new(0) };
+    /// The kernels in use for graphs that this thread computes, with whatever threads.
+    static IN_USE: Cell<Used> = const { Cell::new(Used::NONE) };
+}
+
+/// Which kernels of ours are used; `None` for llama.cpp's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Used {
+    pub products: Option<Kernels>,
+    pub attention: Option<Kernels>,
+}
+
+impl Used {
+    pub const NONE: Self = Self {
+        products: None,
+        attention: None,
+    };
 }
 
 /// What marks weights of a trial: to be computed with the best kernels, or by llama.cpp, whatever is in use. Only the addresses count.
 static MARKS: [u8; 2] = [0, 1];
 
-/// Which of a product's parameters says who computes it. ggml uses the first two of a product's sixteen.
+/// Which of an operation's parameters says who computes it. ggml uses the first two of a product's sixteen, and five of attention's.
 const TAG: usize = 15;
 
 const CHOICES: [Kernels; 4] = [
@@ -66,15 +84,15 @@ pub fn register() -> bool {
 /// While it lives, these kernels are used, or llama.cpp's, in what its thread computes: a model is loaded and computed with by one.
 #[derive(Debug)]
 pub struct InUse {
-    before: u8,
+    before: Used,
     /// It is of its thread.
     _thread: PhantomData<*const ()>,
 }
 
 impl InUse {
-    pub fn new(kernels: Option<Kernels>) -> Self {
+    pub fn new(used: Used) -> Self {
         Self {
-            before: IN_USE.replace(number(kernels)),
+            before: IN_USE.replace(used),
             _thread: PhantomData,
         }
     }
@@ -99,14 +117,14 @@ pub fn mark(ours: bool) -> *mut c_void {
     (&raw const MARKS[usize::from(ours)]).cast_mut().cast()
 }
 
-/// Who is to compute a product with these weights.
-fn wanted(weights: &sys::ggml_tensor) -> u8 {
-    if weights.extra == mark(true) {
-        number(Kernels::all().next())
-    } else if weights.extra.is_null() {
-        IN_USE.get()
+/// Who is to compute an operation, if it may be ours: `marked` is what may bear a mark.
+fn wanted(marked: &sys::ggml_tensor, of: impl Fn(Used) -> Option<Kernels>) -> Option<Kernels> {
+    if marked.extra == mark(true) {
+        Kernels::all().next()
+    } else if marked.extra.is_null() {
+        of(IN_USE.get())
     } else {
-        0
+        None
     }
 }
 
@@ -176,6 +194,47 @@ impl<'a> Product<'a> {
             .filter(|plan| self.weights.nb[1] >= plan.row_bytes())
     }
 
+    /// A thread's part. False if there is no kernel for its sizes, or the working memory is not what was asked for.
+    ///
+    /// # Safety
+    /// The product is as it was made, and every thread of the team calls this.
+    unsafe fn compute(&self, kernels: Kernels, team: &Team) -> bool {
+        let Some(plan) = self.plan(kernels) else {
+            return false;
+        };
+        let &Team {
+            thread, threads, ..
+        } = team;
+        if team.work_bytes < plan.work_bytes(threads) + ALIGNMENT {
+            return false;
+        }
+        let stride = |tensor: &sys::ggml_tensor| tensor.nb[1] / size_of::<f32>();
+        // SAFETY: ggml gives all threads one working memory of the size asked for, and the tensors have the sizes that the plan was
+        // made of. Each thread prepares its own share, waits for the others at the barrier, and then computes groups that no other does.
+        unsafe {
+            let work = team.work.add(team.work.align_offset(ALIGNMENT));
+            let activations = self.activations.data.cast::<f32>();
+            plan.prepare(activations, stride(self.activations), work, thread, threads);
+            let bytes = self.weights.data.cast::<u8>().cast_const();
+            let weights = (bytes, self.weights.nb[1]);
+            let chunk = Self::chunk(&plan, threads);
+            // The others may not be there yet; memory is.
+            plan.ask_for(weights, thread * chunk);
+            team.count_from_threads();
+            team.meet();
+            let output = (self.output.data.cast::<f32>(), stride(self.output));
+            let mut now = thread;
+            while now * chunk < plan.groups() {
+                // It is taken before it is due, so that its weights, and no others, can be on their way.
+                let next = team.next();
+                let groups = now * chunk..((now + 1) * chunk).min(plan.groups());
+                plan.multiply(weights, work, output, groups, Some(next * chunk), thread);
+                now = next;
+            }
+        }
+        true
+    }
+
     /// Groups of outputs that a thread takes at a time: an even number.
     fn chunk(plan: &Plan, threads: usize) -> usize {
         let groups = plan.groups() / (threads * SHARES);
@@ -203,17 +262,64 @@ fn is_matrix(tensor: &sys::ggml_tensor) -> bool {
         && (flat || stacked)
 }
 
-/// Whether the product may be ours.
+/// An operation that may be ours.
+enum Operand<'a> {
+    Product(Product<'a>),
+    Attention(Operation),
+}
+
+impl Operand<'_> {
+    /// `None` for what is left to llama.cpp in any case.
+    ///
+    /// # Safety
+    /// `op` is a valid tensor with valid sources, as ggml passes it.
+    unsafe fn new(op: *const sys::ggml_tensor) -> Option<Self> {
+        // SAFETY: passed on.
+        unsafe {
+            match (*op).op {
+                sys::GGML_OP_MUL_MAT => Product::new(op).map(Self::Product),
+                sys::GGML_OP_FLASH_ATTN_EXT => Operation::new(op).map(Self::Attention),
+                _ => None,
+            }
+        }
+    }
+
+    /// The kernels that are to compute it, if they are ours.
+    ///
+    /// # Safety
+    /// As above, with the same `op`.
+    unsafe fn wanted(&self, op: *const sys::ggml_tensor) -> Option<Kernels> {
+        // SAFETY: it was made of `op`, so the source is there.
+        let source = |n: usize| unsafe { &*(*op).src[n] };
+        match self {
+            Self::Product(_) => wanted(source(0), |used| used.products),
+            Self::Attention(_) => wanted(source(1), |used| used.attention),
+        }
+    }
+
+    /// Bytes of working memory; `None` without a kernel for its sizes.
+    fn work_bytes(&self, kernels: Kernels, threads: usize) -> Option<usize> {
+        match self {
+            Self::Product(product) => {
+                let plan = product.plan(kernels)?;
+                Some(plan.work_bytes(threads) + ALIGNMENT)
+            }
+            Self::Attention(operation) => Some(operation.work_bytes(threads)),
+        }
+    }
+}
+
+/// Whether the operation may be ours.
 ///
 /// # Safety
 /// `op` is a valid tensor.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn chaski_kernels_claim(op: *const sys::ggml_tensor) -> bool {
     // SAFETY: passed on.
-    unsafe { Product::new(op) }.is_some()
+    unsafe { Operand::new(op) }.is_some()
 }
 
-/// Says whether a product is ours, and then what working memory it needs, in bytes. ggml asks on one thread each time before it
+/// Says whether an operation is ours, and then what working memory it needs, in bytes. ggml asks on one thread each time before it
 /// computes a graph; the answer is noted in `op`, so that all threads go by it.
 ///
 /// # Safety
@@ -227,14 +333,14 @@ unsafe extern "C" fn chaski_kernels_work_size(
     let threads = usize::try_from(threads).unwrap_or(1).max(1);
     // SAFETY: passed on; the size is written to the caller's variable.
     unsafe {
-        let ours = Product::new(op);
-        let number = ours.as_ref().map_or(0, |ours| wanted(ours.weights));
-        (*op).op_params[TAG] = i32::from(number);
-        let plan = ours.and_then(|ours| ours.plan(kernels(number)?));
-        if let Some(plan) = plan {
-            *bytes = plan.work_bytes(threads) + ALIGNMENT;
+        let ours = Operand::new(op);
+        let kernels = ours.as_ref().and_then(|ours| ours.wanted(op));
+        (*op).op_params[TAG] = i32::from(number(kernels));
+        let needed = ours.and_then(|ours| ours.work_bytes(kernels?, threads));
+        if let Some(needed) = needed {
+            *bytes = needed;
         }
-        plan.is_some()
+        needed.is_some()
     }
 }
 
@@ -244,7 +350,59 @@ fn kernels(number: u8) -> Option<Kernels> {
     CHOICES.get(place).copied()
 }
 
-/// A thread's part of a product. False if it is not ours: then it is llama.cpp's.
+/// A thread of those that compute an operation together.
+struct Team {
+    thread: usize,
+    threads: usize,
+    work: *mut u8,
+    work_bytes: usize,
+    pool: *mut c_void,
+}
+
+impl Team {
+    fn new(params: &Params) -> Option<Self> {
+        Some(Self {
+            thread: usize::try_from(params.thread).ok()?,
+            threads: usize::try_from(params.threads).ok()?,
+            work: params.work.cast(),
+            work_bytes: params.work_bytes,
+            pool: params.pool,
+        })
+    }
+
+    /// Waits for the others.
+    ///
+    /// # Safety
+    /// All threads call it equally often.
+    unsafe fn meet(&self) {
+        // SAFETY: the pool is the one that ggml gave, and the caller's promise.
+        unsafe { ggml_barrier(self.pool) };
+    }
+
+    /// Has [`Team::next`] count from the number of threads on.
+    ///
+    /// # Safety
+    /// All threads call it before they meet.
+    unsafe fn count_from_threads(&self) {
+        if self.thread == 0 {
+            let threads = c_int::try_from(self.threads).expect("ggml counts them so");
+            // SAFETY: the pool is the one that ggml gave.
+            unsafe { ggml_threadpool_chunk_set(self.pool, threads) };
+        }
+    }
+
+    /// A number that no other thread gets.
+    ///
+    /// # Safety
+    /// All threads have met after [`Team::count_from_threads`].
+    unsafe fn next(&self) -> usize {
+        // SAFETY: as above.
+        let next = unsafe { ggml_threadpool_chunk_add(self.pool, 1) };
+        usize::try_from(next).expect("it counts up from the number of threads")
+    }
+}
+
+/// A thread's part of an operation. False if it is not ours: then it is llama.cpp's.
 ///
 /// # Safety
 /// As above; `params` are those of ggml, and every thread of its pool calls this with the same `op`.
@@ -254,52 +412,18 @@ unsafe extern "C" fn chaski_kernels_compute(
     op: *const sys::ggml_tensor,
 ) -> bool {
     // SAFETY: passed on.
-    let (params, ours) = unsafe { (&*params, Product::new(op)) };
-    let Some(ours) = ours else {
-        return false;
-    };
-    let number = u8::try_from(ours.output.op_params[TAG]).unwrap_or(0);
-    let Some(plan) = kernels(number).and_then(|kernels| ours.plan(kernels)) else {
-        return false;
-    };
-    let (Ok(thread), Ok(threads)) = (
-        usize::try_from(params.thread),
-        usize::try_from(params.threads),
-    ) else {
-        return false;
-    };
-    if params.use_reference || params.work_bytes < plan.work_bytes(threads) + ALIGNMENT {
-        return false;
-    }
-    let work = params.work.cast::<u8>();
-    let stride = |tensor: &sys::ggml_tensor| tensor.nb[1] / size_of::<f32>();
-    // SAFETY: ggml gives all threads one working memory of the size asked for, and the tensors have the sizes that the plan was
-    // made of. Each thread prepares its own share, waits for the others at the barrier, and then computes groups that no other does.
     unsafe {
-        let work = work.add(work.align_offset(ALIGNMENT));
-        let activations = ours.activations.data.cast::<f32>();
-        plan.prepare(activations, stride(ours.activations), work, thread, threads);
-        let weights = (
-            ours.weights.data.cast::<u8>().cast_const(),
-            ours.weights.nb[1],
-        );
-        let chunk = Product::chunk(&plan, threads);
-        // The others may not be there yet; memory is.
-        plan.ask_for(weights, thread * chunk);
-        if thread == 0 {
-            ggml_threadpool_chunk_set(params.pool, params.threads);
+        let tag = u8::try_from((*op).op_params[TAG]).unwrap_or(0);
+        let (Some(kernels), Some(team)) = (kernels(tag), Team::new(&*params)) else {
+            return false;
+        };
+        if (*params).use_reference {
+            return false;
         }
-        ggml_barrier(params.pool);
-        let output = (ours.output.data.cast::<f32>(), stride(ours.output));
-        let mut now = thread;
-        while now * chunk < plan.groups() {
-            // It is taken before it is due, so that its weights, and no others, can be on their way.
-            let next = usize::try_from(ggml_threadpool_chunk_add(params.pool, 1))
-                .expect("it counts up from the number of threads");
-            let groups = now * chunk..((now + 1) * chunk).min(plan.groups());
-            plan.multiply(weights, work, output, groups, Some(next * chunk), thread);
-            now = next;
+        match Operand::new(op) {
+            Some(Operand::Product(product)) => product.compute(kernels, &team),
+            Some(Operand::Attention(operation)) => operation.compute(kernels, &team),
+            None => false,
         }
     }
-    true
 }

@@ -11,7 +11,7 @@
 //! other columns**: a text's numbers do not depend on what is computed beside it.
 //!
 //! [`portable`] states that in plain arithmetic, and is compiled for AVX2 too; [`avx512`] is for one column or several, [`amx`]
-//! multiplies in tiles. [`plan`] says how activations are laid out for each. [`hook`] has llama.cpp's threads call all this,
+//! multiplies in tiles. [`attention`] is apart, and says for itself what it computes. [`plan`] says how activations are laid out for each. [`hook`] has llama.cpp's threads call all this,
 //! and [`choice`] says whether, after a [`trial`].
 #![expect(
     unsafe_code,
@@ -20,6 +20,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod choice;

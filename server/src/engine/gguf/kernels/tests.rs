@@ -284,7 +284,12 @@ fn llama_cpp_computes_with_them() {
     let _ = crate::engine::gguf::load::backend();
     let (file, name) = tiny();
     let choice = choose(Preference::Own, &file, &name);
-    assert_eq!(choice.kernels, Kernels::all().next(), "{}", choice.reason());
+    assert_eq!(
+        choice.used.products,
+        Kernels::all().next(),
+        "{}",
+        choice.reason()
+    );
     let mut numbers = Numbers(3);
     for format in Format::ALL {
         let (inputs, outputs) = (768, 48);

@@ -273,10 +273,10 @@ pub(super) fn compare(sample: &Sample, columns: usize, rounds: usize) -> Option<
     let backend = Backend::new()?;
     let ours = Product::new(sample, &activations, Place::Ours)?;
     let plain = Product::new(sample, &activations, Place::Theirs)?;
-    backend.compute(&ours)?;
-    backend.compute(&plain)?;
+    backend.compute(&ours.graph)?;
+    backend.compute(&plain.graph)?;
     let (mut square, mut error) = (0.0, 0.0);
-    for (a, b) in ours.outcome().iter().zip(plain.outcome()) {
+    for (a, b) in ours.graph.outcome().iter().zip(plain.graph.outcome()) {
         square += f64::from(*b).powi(2);
         error += f64::from(a - b).powi(2);
     }
@@ -293,7 +293,7 @@ pub(super) fn compare(sample: &Sample, columns: usize, rounds: usize) -> Option<
         for _ in 0..=rounds {
             for (product, best) in [(&ours, &mut outcome.ours), (&theirs, &mut outcome.theirs)] {
                 product.weights_room.evict();
-                *best = backend.compute(product)?.min(*best);
+                *best = backend.compute(&product.graph)?.min(*best);
             }
         }
     }
@@ -301,7 +301,7 @@ pub(super) fn compare(sample: &Sample, columns: usize, rounds: usize) -> Option<
 }
 
 /// Numbers from -1 to 1 without a pattern, always the same.
-fn numbers(count: usize) -> Vec<f32> {
+pub(super) fn numbers(count: usize) -> Vec<f32> {
     let mut state = 1u64;
     let next = |_| {
         state = state
@@ -327,10 +327,10 @@ fn processor_time() -> Duration {
 }
 
 /// ggml's CPU backend.
-struct Backend(sys::ggml_backend_t);
+pub(super) struct Backend(sys::ggml_backend_t);
 
 impl Backend {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         // SAFETY: no operand; the backend is valid for the second call.
         unsafe {
             let backend = sys::ggml_backend_cpu_init();
@@ -343,10 +343,10 @@ impl Backend {
     }
 
     /// How long it took.
-    fn compute(&self, product: &Product) -> Option<Duration> {
+    pub(super) fn compute(&self, graph: &Graph) -> Option<Duration> {
         let start = processor_time();
         // SAFETY: both are valid, and all tensors of the graph have memory.
-        let status = unsafe { sys::ggml_backend_graph_compute(self.0, product.graph) };
+        let status = unsafe { sys::ggml_backend_graph_compute(self.0, graph.graph) };
         (status == sys::GGML_STATUS_SUCCESS).then(|| processor_time().saturating_sub(start))
     }
 }
@@ -369,26 +369,49 @@ enum Place {
     Rearranged,
 }
 
-/// A graph of one product.
-struct Product {
+/// Something to compute. It lives as long as the room it was made in.
+pub(super) struct Graph {
     graph: *mut sys::ggml_cgraph,
     output: NonNull<sys::ggml_tensor>,
+}
+
+impl Graph {
+    /// `output` is its last tensor: floats, which have got memory.
+    pub(super) fn new(graph: *mut sys::ggml_cgraph, output: NonNull<sys::ggml_tensor>) -> Self {
+        Self { graph, output }
+    }
+
+    /// The numbers computed last.
+    pub(super) fn outcome(&self) -> &[f32] {
+        // SAFETY: the output lies in ordinary memory of this size, which is zeros or has been computed.
+        unsafe {
+            let output = self.output.as_ref();
+            let count = sys::ggml_nelements(output);
+            let count = usize::try_from(count).expect("a size is not negative");
+            std::slice::from_raw_parts(output.data.cast::<f32>(), count)
+        }
+    }
+}
+
+/// A product, and where its tensors lie.
+struct Product {
+    graph: Graph,
     weights_room: Room,
     _others: Room,
 }
 
 /// Tensors and their memory.
-struct Room {
+pub(super) struct Room {
     context: NonNull<sys::ggml_context>,
     buffer: sys::ggml_backend_buffer_t,
 }
 
 impl Room {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         // SAFETY: plain data; ggml allocates the memory for the descriptions itself.
         let context = unsafe {
             sys::ggml_init(sys::ggml_init_params {
-                mem_size: 8 * sys::ggml_tensor_overhead() + sys::ggml_graph_overhead(),
+                mem_size: 16 * sys::ggml_tensor_overhead() + sys::ggml_graph_overhead(),
                 mem_buffer: std::ptr::null_mut(),
                 no_alloc: true,
             })
@@ -399,7 +422,13 @@ impl Room {
         })
     }
 
-    fn allocate(&mut self, kind: sys::ggml_backend_buffer_type_t) -> Option<()> {
+    /// Where tensors are described.
+    pub(super) fn context(&self) -> *mut sys::ggml_context {
+        self.context.as_ptr()
+    }
+
+    /// Gives memory to all tensors that are described; `None` where there is none.
+    pub(super) fn allocate(&mut self, kind: sys::ggml_backend_buffer_type_t) -> Option<()> {
         // SAFETY: both are valid.
         self.buffer =
             unsafe { sys::ggml_backend_alloc_ctx_tensors_from_buft(self.context.as_ptr(), kind) };
@@ -475,22 +504,10 @@ impl Product {
                 Place::Rearranged => {}
             }
             Some(Self {
-                graph,
-                output: NonNull::new(output)?,
+                graph: Graph::new(graph, NonNull::new(output)?),
                 weights_room,
                 _others: others,
             })
-        }
-    }
-
-    /// The numbers computed last.
-    fn outcome(&self) -> &[f32] {
-        // SAFETY: the output lies in ordinary memory of this size, which is zeros or has been computed.
-        unsafe {
-            let output = self.output.as_ref();
-            let count = sys::ggml_nelements(output);
-            let count = usize::try_from(count).expect("a size is not negative");
-            std::slice::from_raw_parts(output.data.cast::<f32>(), count)
         }
     }
 }

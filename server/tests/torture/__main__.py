@@ -22,6 +22,7 @@ import kills
 import oracle
 import overload
 import power
+import serviced
 import soak
 import stopping
 import workers
@@ -45,6 +46,7 @@ WEIGHTS = {
     "soak": 0.05,
     "oracle": 0.02,
     "contained": 0.02,
+    "serviced": 0.02,
 }
 """Which part of the time each subject gets."""
 
@@ -82,6 +84,7 @@ def main() -> int:
             "soak": lambda share: soak.attack(report, share, program, folder, args.seed, args.minutes),
             "oracle": lambda share: oracle.attack(report, share, program, folder, args.seed),
             "contained": lambda share: contained.attack(report, share, program, folder, args.seed),
+            "serviced": lambda share: serviced.attack(report, share, program, folder, args.seed),
         }
         for subject in subjects:
             share = Share(args.budget * WEIGHTS[subject] / whole if args.budget else None)

@@ -29,6 +29,9 @@ MAKERS = 2
 HANG_SECONDS = 90
 """A reply later than this is a hang, on a machine with nothing else to do; the server gives up loads and steps after 60."""
 
+SLOW_SECONDS = 5
+"""A mutant that takes longer is told of, without being wrong."""
+
 PATIENCE = 50
 """How many answers of a process that does nothing a reply may take on top: a mutant is several requests, processes and loads."""
 
@@ -55,11 +58,15 @@ class Findings:
         self.deadly: list[str] = []
         self.wrong: list[str] = []
         self.tried = 0
+        self.seconds: list[float] = []
         self.slow: list[tuple[float, str]] = []
 
-    def tell(self, fate: str, what: str, wrong: str | None = None) -> None:
+    def tell(self, fate: str, what: str, wrong: str | None, seconds: float) -> None:
         with self.lock:
             self.tried += 1
+            self.seconds.append(seconds)
+            if seconds > SLOW_SECONDS:
+                self.slow.append((seconds, f"{what}: {fate}"))
             self.fates[fate] += 1
             if fate == "ended its worker":
                 self.deadly.append(what)
@@ -80,9 +87,7 @@ class Maker:
         except OSError as error:
             fate, wrong = "no answer", repr(error)
         seconds = time.monotonic() - begin
-        if seconds > HANG_SECONDS:
-            self.found.slow.append((seconds, what))
-        self.found.tell(fate, what, wrong)
+        self.found.tell(fate, what, wrong, seconds)
 
     def fate_of(self, files: dict[str, bytes], uses: list[tuple[str, dict]]) -> tuple[str, str | None]:
         server = self.server
@@ -196,8 +201,11 @@ def run(report: Report, server: Server, what: str, share: Share, goal: int, seed
     fates = ", ".join(f"{fate} {count}" for fate, count in found.fates.most_common())
     for line in wrong[:20]:
         print(f"    {line[:500]}", flush=True)
+    for seconds, line in sorted(found.slow, reverse=True)[:20]:
+        print(f"    {seconds:.1f} s: {line[:200]}", flush=True)
     for line in sorted(found.deadly)[:400]:
         print(f"    ended its worker: {line[:200]}", flush=True)
-    measured = f"{fates}; workers lost {ended:.0f}; {guest.answers} answers of a guest unchanged; P99 beside it {percentile(pulse.seconds, 0.99) * 1e3:.0f} ms (of a process that does nothing {control.slow * 1e3:.0f} ms)"
+    times = f"a mutant takes {percentile(found.seconds, 0.5):.2f} s (P50), {percentile(found.seconds, 0.99):.2f} s (P99), {max(found.seconds):.1f} s at most"
+    measured = f"{fates}; {times}; workers lost {ended:.0f}; {guest.answers} answers of a guest unchanged; P99 beside it {percentile(pulse.seconds, 0.99) * 1e3:.0f} ms (of a process that does nothing {control.slow * 1e3:.0f} ms)"
     mark = "no death of the server, no hang, no orphan, nothing left behind, a guest's streams unchanged"
     report.add(what, found.tried, goal, mark, measured + (f"; {len(wrong)} wrong, such as {wrong[0][:200]}" if wrong else ""), not wrong)

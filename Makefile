@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist service-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz deny torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist service-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -68,6 +68,10 @@ fuzz:                   ## Send what an OpenAPI document allows, and what it doe
 	cd server/tests && SCHEMATHESIS_HOOKS=openapi.hooks $(CURDIR)/.tools/fuzz/bin/schemathesis run $(abspath $(SPEC)) --url $(URL) \
 	  --checks not_a_server_error,response_schema_conformance,content_type_conformance,every_line_is_an_object \
 	  --exclude-path-regex 'pull|push|transcriptions' --phases examples,coverage,fuzzing --continue-on-failure
+
+deny:                   ## Advisories, licences and sources of all dependencies: deny.toml
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check
 
 BUDGET ?= 0
 SEED ?= 1

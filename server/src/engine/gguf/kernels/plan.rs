@@ -14,12 +14,14 @@ pub(super) const GROUP: usize = 16;
 /// Columns of a tile.
 pub(super) const TILE: usize = 16;
 
-/// Most columns that are computed without tiles where there are tiles: to fill one takes as long as it saves. Q6_K has twice as many scales, which
-/// only vectors see one by one.
-const fn few(format: Format) -> usize {
-    match format {
-        Format::Q6_K => 8,
-        Format::Q4_0 | Format::Q8_0 | Format::Q4_K | Format::Q5_K => 12,
+/// How columns are arranged where there are tiles: as was fastest. Weights as right-hand tiles take longer to unpack than for vectors, and then
+/// less for each column; as left-hand ones, they take as long for one column as for sixteen.
+const fn arrangement(format: Format, columns: usize) -> Arrangement {
+    match (format, columns) {
+        (Format::Q4_K | Format::Q5_K, 4..=TILE) => Arrangement::Folded,
+        (Format::Q4_K | Format::Q5_K, _) if columns > TILE => Arrangement::Tiles,
+        (Format::Q6_K, 7..) | (Format::Q4_0 | Format::Q8_0, 13..) => Arrangement::Tiles,
+        _ => Arrangement::Columns,
     }
 }
 
@@ -75,6 +77,8 @@ impl Kernels {
 enum Arrangement {
     /// Block by block, and in each one column after the other.
     Columns,
+    /// The same, to be multiplied in tiles as they are: no more than [`TILE`].
+    Folded,
     /// Block by block, tiles of [`TILE`] columns: in a tile groups of four inputs, in a group each column's four.
     Tiles,
 }
@@ -167,8 +171,8 @@ impl Plan {
             && outputs >= GROUP
             && columns > 0;
         let arrangement = match kernels {
-            Kernels::Amx if columns > few(format) => Arrangement::Tiles,
-            _ => Arrangement::Columns,
+            Kernels::Amx => arrangement(format, columns),
+            Kernels::Portable | Kernels::Avx2 | Kernels::Avx512 => Arrangement::Columns,
         };
         fits.then_some(Self {
             kernels,
@@ -234,7 +238,7 @@ impl Plan {
     /// Columns with those that fill the last tile.
     fn filled_columns(&self) -> usize {
         match self.arrangement {
-            Arrangement::Columns => self.columns,
+            Arrangement::Columns | Arrangement::Folded => self.columns,
             Arrangement::Tiles => self.columns.next_multiple_of(TILE),
         }
     }
@@ -263,9 +267,11 @@ impl Plan {
         match self.arrangement {
             Arrangement::Columns => 0,
             #[cfg(target_arch = "x86_64")]
+            Arrangement::Folded => amx::FOLDED_BYTES,
+            #[cfg(target_arch = "x86_64")]
             Arrangement::Tiles => amx::own_bytes(self),
             #[cfg(not(target_arch = "x86_64"))]
-            Arrangement::Tiles => unreachable!("there are no tiles here"),
+            Arrangement::Folded | Arrangement::Tiles => unreachable!("there are no tiles here"),
         }
     }
 
@@ -380,6 +386,11 @@ impl Plan {
                 (Kernels::Amx, Arrangement::Tiles) => {
                     let own = work.add(self.parts(0).own + thread * self.own_bytes());
                     amx::multiply(self, weights, columns, output, &share, own);
+                }
+                #[cfg(target_arch = "x86_64")]
+                (Kernels::Amx, Arrangement::Folded) => {
+                    let own = work.add(self.parts(0).own + thread * self.own_bytes());
+                    amx::multiply_folded(self, weights, columns, output, &share, own);
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Kernels::Amx | Kernels::Avx512, _) => {

@@ -229,6 +229,81 @@ fn values(format: Format, bytes: &[u8]) -> Vec<f32> {
 }
 
 #[test]
+fn every_number_of_columns_agrees_to_the_bit() {
+    let mut numbers = Numbers(11);
+    for format in Format::ALL {
+        for (inputs, outputs, threads) in [(SUPER, 16, 1), (3 * SUPER, 37, 2)] {
+            let weights = numbers.blocks(format, outputs * inputs / format.weights());
+            for columns in 1..=17 {
+                let shape = Shape {
+                    inputs,
+                    outputs,
+                    columns,
+                };
+                let activations: Vec<f32> =
+                    (0..inputs * columns).map(|_| numbers.float()).collect();
+                let product = |kernels, threads| {
+                    product(kernels, format, shape, &weights, &activations, threads)
+                };
+                let expected = product(Kernels::Portable, 1);
+                for kernels in Kernels::all() {
+                    let got = product(kernels, threads);
+                    let same = got
+                        .iter()
+                        .zip(&expected)
+                        .all(|(a, b)| a.to_bits() == b.to_bits());
+                    assert!(
+                        same,
+                        "{}: {format:?}, {inputs} inputs, {columns} columns",
+                        kernels.name()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The largest sums that there can be: nothing is rounded or cut off before all of a block is added up.
+#[test]
+fn the_largest_weights_and_activations_agree_to_the_bit() {
+    let shape = Shape {
+        inputs: 2 * SUPER,
+        outputs: 16,
+        columns: 8,
+    };
+    for format in Format::ALL {
+        let mut weights = vec![0xff; 16 * shape.inputs / format.weights() * format.bytes()];
+        for (n, block) in weights.chunks_exact_mut(format.bytes()).enumerate() {
+            let factor = f16::from_f32(0.01).to_le_bytes();
+            let places: &[usize] = match format {
+                Format::Q4_0 | Format::Q8_0 => &[0],
+                Format::Q4_K | Format::Q5_K => &[0, 2],
+                Format::Q6_K => &[208],
+            };
+            // Half of them with the least that their bits can say, where there are signs.
+            if n % 2 == 0 && format == Format::Q6_K {
+                block.fill(0);
+                block[192..208].fill(0x80);
+            }
+            for &place in places {
+                block[place..place + 2].copy_from_slice(&factor);
+            }
+        }
+        for sign in [1.0, -1.0] {
+            // Not quite the same, as what is lost of an even number need not show.
+            let activations: Vec<f32> = (0..shape.inputs * shape.columns)
+                .map(|n| sign * if n % 7 == 0 { 0.993 } else { 1.0 })
+                .collect();
+            let expected = product(Kernels::Portable, format, shape, &weights, &activations, 1);
+            for kernels in Kernels::all() {
+                let got = product(kernels, format, shape, &weights, &activations, 1);
+                assert_eq!(got, expected, "{} {format:?}", kernels.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn zeros_and_what_is_not_a_number_do_no_harm() {
     let mut numbers = Numbers(5);
     let shape = Shape {

@@ -1,11 +1,15 @@
 //! AMX, whose registers are tiles of 16 rows of 64 bytes: Sapphire Rapids and later.
 //!
-//! Weights are the left-hand tiles, as their rows lie, and activations the right-hand ones, so a tile of sums has an output a row
-//! and a column of activations a lane. A tile knows one scale for all of its inputs:
+//! A tile knows one scale for all of its inputs.
+//!
+//! For many columns, weights are the left-hand tiles, as their rows lie, and activations the right-hand ones, so a tile of sums has an
+//! output a row and a column of activations a lane:
 //!
 //! - Blocks of 32 fill half a row, and their sums are scaled one by one. Weights of Q8_0 need no unpacking at all.
 //! - A weight of the K formats, times its own integer scale, has up to 13 bits. It is cut in two, and the sums of both halves are
 //!   exact over the whole block of 256: [`halves`].
+//!
+//! For up to sixteen, it is the other way round where scales are small enough: [`folded`].
 //!
 //! Rust's intrinsics for tiles are not stable yet, so the instructions stand here as they are. They are described in Intel's
 //! Architectures Software Developer's Manual, volume 1, chapter 18.
@@ -14,6 +18,7 @@
     reason = "all are for one reason: the caller promises the instructions and the sizes that `Plan` states"
 )]
 
+mod folded;
 mod halves;
 mod plains;
 mod tiles;
@@ -24,10 +29,10 @@ use std::ops::Range;
 
 use self::halves::{Q4K, Q5K, Q6K};
 use self::plains::{Q40, Q80};
-use self::tiles::Tiles;
+use self::tiles::{Shape, Tiles};
 use super::Format;
 use super::avx512;
-use super::formats::{PLAIN, SUPER};
+use super::formats::SUPER;
 use super::plan::{Columns, GROUP, Output, Plan, Share, TILE, Weights};
 
 /// Bytes of a tile.
@@ -128,7 +133,12 @@ struct Unpacked {
     pairs: [[[[i32; 4]; 4]; 4]; GROUPS],
 }
 
-/// Bytes of a thread's own memory.
+pub(super) use self::folded::multiply as multiply_folded;
+
+/// Bytes of a thread's own memory for [`multiply_folded`].
+pub(super) const FOLDED_BYTES: usize = size_of::<folded::Own>();
+
+/// Bytes of a thread's own memory for [`multiply`].
 pub(super) fn own_bytes(plan: &Plan) -> usize {
     size_of::<Own>() + plan.columns.div_ceil(TILE).min(TILES) * GROUPS * TILE_BYTES
 }
@@ -149,9 +159,9 @@ pub(super) unsafe fn multiply(
     let groups = &share.groups;
     let is_super = plan.format.weights() == SUPER;
     let _tiles = if is_super {
-        Tiles::new(64, 0..4, 6..7)
+        Tiles::new([Shape::FULL; 8])
     } else {
-        Tiles::new(PLAIN, 0..2, 2..4)
+        Tiles::new(plains::SHAPES)
     };
     let most = if is_super { TILES } else { PLAIN_TILES };
     let rows = |group| {

@@ -7,8 +7,30 @@ use super::super::Format;
 use super::super::avx512;
 use super::super::formats::PLAIN;
 use super::super::plan::{GROUP, TILE};
-use super::tiles::{Left, PAIR, multiply_loaded};
+use super::tiles::{Left, PAIR, Shape, multiply_loaded};
 use super::{Job, Own, RUN, TILE_BYTES, Unpacked, unit};
+
+/// The tiles of [`multiply_loaded`]: sums, then activations, then weights.
+pub const SHAPES: [Shape; 8] = {
+    let activations = Shape {
+        rows: PLAIN / 4,
+        bytes: 64,
+    };
+    let weights = Shape {
+        rows: GROUP,
+        bytes: PLAIN,
+    };
+    [
+        Shape::FULL,
+        Shape::FULL,
+        activations,
+        activations,
+        weights,
+        weights,
+        weights,
+        weights,
+    ]
+};
 
 impl Job<'_> {
     /// Formats with blocks of 32, in the order that [`Self::supers`] has for its reasons.

@@ -3,7 +3,6 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 /// What `ldtilecfg` reads: palette 1, and for each of eight tiles its bytes in a row and its rows.
 #[repr(C, align(64))]
@@ -15,14 +14,29 @@ struct Configuration {
     rows: [u8; 16],
 }
 
+/// The size of a tile.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    pub rows: usize,
+    /// In a row.
+    pub bytes: usize,
+}
+
+impl Shape {
+    /// The largest.
+    pub const FULL: Self = Self {
+        rows: 16,
+        bytes: 64,
+    };
+}
+
 /// Tiles that are set up, until dropped: then they are as they were before. llama.cpp's own kernels set them up once a thread.
 pub struct Tiles {
     before: Configuration,
 }
 
 impl Tiles {
-    /// Which of the eight are for sums and for activations; the others are for weights, of so many inputs.
-    pub fn new(inputs: usize, sums: Range<usize>, activations: Range<usize>) -> Self {
+    pub fn new(shapes: [Shape; 8]) -> Self {
         let mut wanted = Configuration {
             palette: 1,
             start_row: 0,
@@ -30,14 +44,9 @@ impl Tiles {
             row_bytes: [0; 16],
             rows: [0; 16],
         };
-        wanted.row_bytes[..8].fill(64);
-        wanted.rows[..8].fill(16);
-        for tile in 0..8 {
-            if activations.contains(&tile) {
-                wanted.rows[tile] = (inputs / 4) as u8;
-            } else if !sums.contains(&tile) {
-                wanted.row_bytes[tile] = inputs as u16;
-            }
+        for (tile, Shape { rows, bytes }) in shapes.into_iter().enumerate() {
+            wanted.row_bytes[tile] = bytes as u16;
+            wanted.rows[tile] = rows as u8;
         }
         let mut tiles = Self {
             before: Configuration {

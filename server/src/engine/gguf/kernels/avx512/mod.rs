@@ -20,8 +20,9 @@ use std::cell::Cell;
 
 pub(super) use self::bytes::{prepare, quantize, sums_of_32};
 use self::plains::{Q40, Q80, plains};
+pub(super) use self::supers::head_with_leasts;
 use self::supers::{Q4K, Q5K, Q6K, supers};
-use self::turn::turn;
+pub(super) use self::turn::turn;
 pub(super) use self::unpack::{
     Heads, factors, fifths, heads_with_leasts, leasts_as_words, nibbles, scales_of_sixths, sixths,
 };
@@ -142,6 +143,6 @@ impl Job<'_> {
 
 /// Four activations in every lane.
 #[inline(always)]
-unsafe fn four(bytes: *const i8) -> __m512i {
+pub(super) unsafe fn four(bytes: *const i8) -> __m512i {
     unsafe { _mm512_set1_epi32(bytes.cast::<i32>().read_unaligned()) }
 }

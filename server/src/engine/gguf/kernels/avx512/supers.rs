@@ -13,13 +13,13 @@ type Part = [__m512i; 8];
 
 /// What a row has once for a block.
 pub struct Head {
-    factors: __m512,
+    pub factors: __m512,
     /// Less than nothing, as they are to be added.
-    leasts: __m512,
+    pub leasts: __m512,
     /// Least values of two parts in a lane, as 16-bit numbers.
-    pairs: [__m512i; 4],
+    pub pairs: [__m512i; 4],
     /// Integer scales as bytes, four in a lane.
-    scales: [__m512i; 4],
+    pub scales: [__m512i; 4],
 }
 
 /// A block of a group, which meets the same block of some columns.
@@ -118,11 +118,10 @@ impl Meeting<'_> {
     }
 }
 
-/// The head of Q4_K and Q5_K: two factors, and twelve bytes with scales and least values.
+/// The head of Q4_K and Q5_K, whose first sixteen bytes these are, turned: two factors, and twelve bytes with scales and least values.
 #[inline(always)]
-unsafe fn head_with_leasts(job: &Job, blocks: *const u8) -> Head {
+pub unsafe fn head_with_leasts([factors, a, b, c]: [__m512i; 4]) -> Head {
     unsafe {
-        let [factors, a, b, c] = job.turn(blocks);
         let six = _mm512_set1_epi8(0x3f);
         let four = _mm512_set1_epi8(0x0f);
         // The lower four of six bits, and the upper two of other bytes, which lie as the upper two there.
@@ -210,7 +209,7 @@ impl Super for Q4K {
     const FORMAT: Format = Format::Q4_K;
     #[inline(always)]
     unsafe fn head(job: &Job, blocks: *const u8) -> Head {
-        unsafe { head_with_leasts(job, blocks) }
+        unsafe { head_with_leasts(job.turn(blocks)) }
     }
     #[inline(always)]
     unsafe fn meet(head: &Head, blocks: *const u8, meeting: &mut Meeting) {
@@ -229,7 +228,7 @@ impl Super for Q5K {
     const FORMAT: Format = Format::Q5_K;
     #[inline(always)]
     unsafe fn head(job: &Job, blocks: *const u8) -> Head {
-        unsafe { head_with_leasts(job, blocks) }
+        unsafe { head_with_leasts(job.turn(blocks)) }
     }
     #[inline(always)]
     unsafe fn meet(head: &Head, blocks: *const u8, meeting: &mut Meeting) {

@@ -216,6 +216,7 @@ fn store_status(error: &StoreError) -> StatusCode {
 fn registry_status(error: &registry::Error) -> StatusCode {
     match error {
         registry::Error::InvalidName => StatusCode::BAD_REQUEST,
+        registry::Error::Unlisted(_) => StatusCode::NOT_FOUND,
         registry::Error::Busy | registry::Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         registry::Error::Store(StoreError::NoSpace) => StatusCode::INSUFFICIENT_STORAGE,
         registry::Error::Shared(error) => registry_status(error),

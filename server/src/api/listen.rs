@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
@@ -42,10 +42,14 @@ const UNREAD_LIMIT: Duration = Duration::from_secs(60);
 /// Largest head of a request, and what hyper reads ahead.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// How long streams that outlast the drain have to say that they end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Pause after `accept` failed, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves the app until `shutdown`, then lets the requests under way end, for as long as the configuration allows.
+/// Serves the app until `shutdown`, then lets the requests under way end, for as long as the configuration allows. Those that
+/// are left then end with an error.
 ///
 /// While it drains it goes on to answer new connections, so that a load balancer hears from `/readyz` what is going on
 /// and others are told to come back.
@@ -88,6 +92,10 @@ pub async fn serve(
             Some(_) = late.join_next() => {}
             () = sleep_until(deadline) => {
                 tracing::warn!(connections = connections.len(), "cutting the connections that are left");
+                app.models.dismiss();
+                let told = async { while connections.join_next().await.is_some() {} };
+                // Who does not read it by then is cut all the same.
+                let _ = timeout(LAST_WORDS, told).await;
                 return Ok(());
             }
         }

@@ -174,6 +174,24 @@ impl Models {
         unloaded.count() > 0
     }
 
+    /// To be called when a model was deleted from the store. It is unloaded once its running requests are over, unless others,
+    /// those that are left in the store, have the same weights: then what is loaded goes by another's name. Says whether it was unloaded.
+    pub fn forget(&self, deleted: &Model, others: &[Arc<Model>]) -> bool {
+        let heir = others.iter().find(|other| plan::share(deleted, other));
+        match heir {
+            Some(heir) => {
+                self.shared.residents.rename(&deleted.name, &heir.name);
+                false
+            }
+            None => self.unload(deleted),
+        }
+    }
+
+    /// Ends every request with [`Error::ShuttingDown`], also those that wait for a model, and loads nothing any more.
+    pub fn dismiss(&self) {
+        self.shared.residents.dismiss();
+    }
+
     /// Records memory and process metrics; to be called for a scrape. Reads `/proc`, which may take milliseconds.
     pub fn record_memory(&self) {
         memory::record(&self.shared.residents);

@@ -103,6 +103,13 @@ pub fn keys(model: &Model) -> impl Iterator<Item = Key> {
         .flat_map(|weights| [false, true].map(|encodes| Key { weights, encodes }))
 }
 
+/// Whether two models are one in memory.
+pub fn share(one: &Model, other: &Model) -> bool {
+    keys(one)
+        .next()
+        .is_some_and(|key| keys(other).any(|it| it == key))
+}
+
 /// Decides how a model is loaded for a request.
 ///
 /// # Errors

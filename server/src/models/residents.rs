@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::{BoxFuture, FutureExt, Shared, WeakShared};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::Loaded;
 use super::memory;
@@ -28,6 +28,8 @@ pub struct Residents {
     /// Told whenever an entry became idle or went away.
     changed: Notify,
     waiting: AtomicUsize,
+    /// Whether everybody is sent away.
+    dismissed: watch::Sender<bool>,
     bounds: Bounds,
 }
 
@@ -105,6 +107,7 @@ impl Residents {
             table: Mutex::default(),
             changed: Notify::new(),
             waiting: AtomicUsize::new(0),
+            dismissed: watch::Sender::new(false),
             bounds,
         });
         tokio::spawn(expire(Arc::downgrade(&residents)));
@@ -114,8 +117,21 @@ impl Residents {
     /// Takes a seat at the entry for `plan`, waiting for room or for an entry that was loaded otherwise to become free.
     ///
     /// # Errors
-    /// [`Error::Busy`] when too many wait already, [`Error::LoadFailed`] for a model that memory has no room for.
+    /// [`Error::Busy`] when too many wait already, [`Error::LoadFailed`] for a model that memory has no room for,
+    /// [`Error::ShuttingDown`].
     pub async fn take_seat(
+        self: &Arc<Self>,
+        plan: &Plan,
+        name: &Name,
+        keep_alive: KeepAlive,
+    ) -> Result<Seat, Error> {
+        tokio::select! {
+            seat = self.wait_for_seat(plan, name, keep_alive) => seat,
+            () = self.dismissal() => Err(Error::ShuttingDown),
+        }
+    }
+
+    async fn wait_for_seat(
         self: &Arc<Self>,
         plan: &Plan,
         name: &Name,
@@ -185,6 +201,32 @@ impl Residents {
             self.changed.notify_waiters();
         }
         true
+    }
+
+    /// Has every loaded model of this name go by the other one from now on.
+    pub fn rename(&self, from: &Name, to: &Name) {
+        let mut table = self.table();
+        for resident in table.values_mut().filter(|it| it.name == *from) {
+            resident.name = to.clone();
+        }
+    }
+
+    /// Ends what everybody waits for with [`Error::ShuttingDown`]; nothing is loaded any more.
+    pub fn dismiss(&self) {
+        // First, so that nobody who comes between this and that starts another worker.
+        self.dismissed.send_replace(true);
+        for resident in self.table().values() {
+            if let State::Ready(worker) = &resident.state {
+                worker.dismiss();
+            }
+        }
+    }
+
+    /// Returns once everybody is sent away.
+    async fn dismissal(&self) {
+        let mut dismissed = self.dismissed.subscribe();
+        // The sender lives in `self`, so this cannot fail.
+        let _ = dismissed.wait_for(|dismissed| *dismissed).await;
     }
 
     fn try_take(
@@ -352,7 +394,12 @@ impl Seat {
             Ok(worker) => return Ok(worker),
             Err(load) => load,
         };
-        let result = load.await;
+        let result = tokio::select! {
+            // Who is sent away does not hear how the load went.
+            biased;
+            () = self.residents.dismissal() => Err(Error::ShuttingDown),
+            result = load => result,
+        };
         let mut table = self.residents.table();
         if let Some(resident) = table
             .get_mut(&self.key)

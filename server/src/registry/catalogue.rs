@@ -59,6 +59,28 @@ pub fn find(models: &'static [Recommended], reference: &Reference) -> Option<&'s
     })
 }
 
+/// Refuses a name within the catalogue's namespace that the catalogue does not have: no registry is asked for what only looks like
+/// a recommendation of this project.
+///
+/// # Errors
+/// [`Error::Unlisted`], with the names that there are.
+pub fn refuse_unknown(models: &[Recommended], reference: &Reference) -> Result<(), Error> {
+    let name = &reference.name;
+    let is_ours = models.iter().any(|model| {
+        let ours = model.reference_name().name;
+        ours.host().eq_ignore_ascii_case(name.host())
+            && ours.namespace().eq_ignore_ascii_case(name.namespace())
+    });
+    if !is_ours {
+        return Ok(());
+    }
+    let names: Vec<String> = models.iter().map(Recommended::full_name).collect();
+    Err(Error::Unlisted(format!(
+        "{name} is not in the catalogue; there are {}",
+        names.join(", ")
+    )))
+}
+
 impl Recommended {
     /// One that is not in the list.
     #[must_use]
@@ -142,6 +164,22 @@ mod tests {
             "someone/phi-3-mini",
         ] {
             assert!(find(all(), &name.parse().unwrap()).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_recommended_is_refused() {
+        for name in ["chaski/unknown", "CHASKI/phi-3-mini:q4"] {
+            let error = refuse_unknown(all(), &name.parse().unwrap()).unwrap_err();
+            let told = error.to_string();
+            assert!(told.starts_with(name), "{told}");
+            assert!(told.contains(&all()[0].full_name()), "{told}");
+        }
+        for name in ["phi-3-mini", "someone/phi-3-mini", "hf.co/chaski/unknown"] {
+            assert!(
+                refuse_unknown(all(), &name.parse().unwrap()).is_ok(),
+                "{name}"
+            );
         }
     }
 

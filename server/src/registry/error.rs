@@ -25,6 +25,9 @@ pub enum Error {
     /// The registry knows no such thing.
     #[error("file does not exist")]
     NotFound,
+    /// The name is one of the catalogue's, which has no such model.
+    #[error("{0}")]
+    Unlisted(String),
     /// The registry wants to know who is asking and does not like the answer.
     #[error("unauthorized: access denied")]
     Unauthorized,

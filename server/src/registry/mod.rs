@@ -157,8 +157,11 @@ impl Registry {
         }
         let name = request.reference.name.clone();
         let recommended = catalogue::find(self.shared.options.catalogue, &request.reference);
-        if let Some(model) = recommended {
-            request.reference = model.source();
+        match recommended {
+            Some(model) => request.reference = model.source(),
+            None => {
+                catalogue::refuse_unknown(self.shared.options.catalogue, &request.reference)?;
+            }
         }
         request
             .reference

@@ -58,7 +58,8 @@ pub struct Shared {
 struct Table {
     jobs: HashMap<JobId, Pending>,
     last_id: JobId,
-    lost: bool,
+    /// Why no jobs are taken any more.
+    over: Option<Error>,
 }
 
 /// A job under way.
@@ -120,7 +121,17 @@ impl Connection {
     }
 
     pub fn is_lost(&self) -> bool {
-        self.shared.table().lost
+        self.shared.table().over.is_some()
+    }
+
+    /// Why jobs end without a last event of their own: the process is gone, or its callers were sent away.
+    pub fn why_over(&self) -> Option<Error> {
+        self.shared.table().over.clone()
+    }
+
+    /// Ends all jobs and takes no more: the server is shutting down.
+    pub fn dismiss(&self) {
+        drop(self.shared.close(Error::ShuttingDown));
     }
 
     pub async fn lost(&self) {
@@ -237,21 +248,27 @@ impl Shared {
     /// Tells everybody that the process is gone: their channels close, and no job is taken any more. Returns how many
     /// jobs that cost.
     pub fn lose(&self) -> usize {
-        let jobs = {
-            let mut table = self.table();
-            table.lost = true;
-            std::mem::take(&mut table.jobs)
-        };
+        let jobs = self.close(Error::WorkerLost);
         let under_way = jobs.values().map(|job| job.trace).collect();
         self.suspects.died(under_way, Instant::now());
-        self.lost.send_replace(true);
         jobs.len()
+    }
+
+    /// Takes no more jobs, for this reason unless there was one before, and gives those that were under way.
+    fn close(&self, reason: Error) -> HashMap<JobId, Pending> {
+        let jobs = {
+            let mut table = self.table();
+            table.over.get_or_insert(reason);
+            std::mem::take(&mut table.jobs)
+        };
+        self.lost.send_replace(true);
+        jobs
     }
 
     fn reserve(&self) -> Result<JobId, Error> {
         let mut table = self.table();
-        if table.lost {
-            return Err(Error::WorkerLost);
+        if let Some(reason) = &table.over {
+            return Err(reason.clone());
         }
         if table.jobs.len() >= self.max_jobs {
             return Err(Error::Busy);
@@ -262,8 +279,8 @@ impl Shared {
 
     fn insert(&self, id: JobId, job: Pending) -> Result<(), Error> {
         let mut table = self.table();
-        if table.lost {
-            return Err(Error::WorkerLost);
+        if let Some(reason) = &table.over {
+            return Err(reason.clone());
         }
         table.jobs.insert(id, job);
         Ok(())

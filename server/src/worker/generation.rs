@@ -35,13 +35,8 @@ impl Generation {
     pub async fn next(&mut self) -> Option<Event> {
         self.ticket.as_ref()?;
         let event = self.events.recv().await.unwrap_or_else(|| {
-            // The channel closed without a last event: either the process is gone, or the bound was reached.
-            let lost = self.connection.is_lost();
-            Event::Failed(if lost {
-                Error::WorkerLost
-            } else {
-                Error::SlowReader
-            })
+            // The channel closed without a last event: either the worker is over, or the bound was reached.
+            Event::Failed(self.connection.why_over().unwrap_or(Error::SlowReader))
         });
         if matches!(event, Event::Finished(_) | Event::Failed(_)) {
             self.ticket = None;

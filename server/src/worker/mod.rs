@@ -109,7 +109,7 @@ impl Worker {
         self.connection.process_id()
     }
 
-    /// Whether the process is gone; every job then fails with [`Error::WorkerLost`].
+    /// Whether the process is gone, or was let go; every job then fails with [`Error::WorkerLost`] or [`Error::ShuttingDown`].
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.connection.is_lost()
@@ -118,6 +118,11 @@ impl Worker {
     /// Returns once the process is gone.
     pub async fn lost(&self) {
         self.connection.lost().await;
+    }
+
+    /// Ends every job with [`Error::ShuttingDown`], and takes no more.
+    pub fn dismiss(&self) {
+        self.connection.dismiss();
     }
 
     /// Jobs under way: waiting or running.
@@ -213,6 +218,9 @@ impl Worker {
     ) -> Result<T, Error> {
         let (sender, receiver) = oneshot::channel();
         let _ticket = self.connection.submit(job, reply(sender))?;
-        receiver.await.map_err(|_| Error::WorkerLost)
+        // Only a worker that is over drops what it has to answer.
+        receiver
+            .await
+            .map_err(|_| self.connection.why_over().unwrap_or(Error::WorkerLost))
     }
 }

@@ -236,6 +236,37 @@ async fn models_are_loaded_and_unloaded_on_request() {
 }
 
 #[tokio::test]
+async fn a_deleted_name_leaves_the_weights_to_the_other_names_of_the_model() {
+    let server = Server::start().await;
+    let copy = json!({"source": "tiny", "destination": "twin"});
+    assert_eq!(server.post("/api/copy", copy).await.status, 200);
+    let load = json!({"model": "twin", "keep_alive": -1});
+    assert_eq!(server.post("/api/generate", load).await.status, 200);
+    let loaded = async || {
+        let ps = server.get("/api/ps").await.json();
+        let models = ps["models"].as_array().unwrap().clone();
+        let names = models.into_iter().map(|model| model["name"].clone());
+        names.collect::<Vec<_>>()
+    };
+    let worker = server.app.models.process_of(&"twin".parse().unwrap());
+    assert!(worker.is_some());
+    let delete = async |name: &str| {
+        let request = server.request(reqwest::Method::DELETE, "/api/delete");
+        let reply = request.body(json!({"model": name}).to_string()).send();
+        assert_eq!(reply.await.unwrap().status(), 200);
+    };
+    delete("twin").await;
+    // The same process, under the name that is left.
+    assert_eq!(loaded().await, ["tiny:latest"]);
+    assert_eq!(
+        server.app.models.process_of(&"tiny".parse().unwrap()),
+        worker
+    );
+    delete("tiny").await;
+    assert!(loaded().await.is_empty());
+}
+
+#[tokio::test]
 async fn tokens_are_counted_and_their_probabilities_told() {
     let server = Server::start().await;
     let body = json!({

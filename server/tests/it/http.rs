@@ -586,3 +586,38 @@ async fn a_stopping_server_refuses_new_work_and_waits_for_old() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn streams_that_outlast_the_drain_end_with_an_error() {
+    let bodies = [
+        ("/api/generate", json!({"prompt": "Hello", "raw": true})),
+        (
+            "/api/chat",
+            json!({"messages": [{"role": "user", "content": "Hello"}]}),
+        ),
+    ];
+    for (path, mut body) in bodies {
+        let mut server = Server::start_with([("CHASKI_DRAIN_TIMEOUT", "0")]).await;
+        body["model"] = "tiny".into();
+        // Far more than is written before it is stopped.
+        body["grammar"] = json!({"regex": "([a-z]{50} ){400,}"});
+        let request = server.request(Method::POST, path).body(body.to_string());
+        let mut response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(response.chunk().await.unwrap().is_some());
+        server.stop();
+        let mut rest = Vec::new();
+        while let Some(chunk) = response.chunk().await.expect("it ends well formed") {
+            rest.extend(chunk);
+        }
+        let rest = String::from_utf8(rest).unwrap();
+        let told = rest.lines().rfind(|line| line.contains("error"));
+        assert!(
+            told.is_some_and(|line| line.contains("the server is shutting down")),
+            "{path}: {rest}"
+        );
+        tokio::time::timeout(Duration::from_secs(10), server.stopped())
+            .await
+            .unwrap();
+    }
+}

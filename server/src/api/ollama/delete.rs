@@ -37,7 +37,7 @@ pub fn about() -> About {
         .gives_nothing(StatusCode::OK, "Removed")
 }
 
-/// Forgets a model, and takes it out of memory once nothing runs on it.
+/// Forgets a model, and takes it out of memory once nothing runs on it, unless it goes by another name too.
 pub async fn delete(
     State(app): State<Arc<App>>,
     Json(request): Json<DeleteRequest>,
@@ -54,12 +54,14 @@ pub async fn delete(
         .with_store(move |store| {
             // A model that is not whole can be deleted too, and is not loaded.
             let model = store.model(&name).ok();
-            store.delete(&name).map(|()| model)
+            store.delete(&name)?;
+            let others = store.models().unwrap_or_default();
+            Ok::<_, StoreError>((model, others))
         })
         .await;
     match deleted {
-        Ok(model) => {
-            if model.is_some_and(|model| app.models.unload(&model)) {
+        Ok((model, others)) => {
+            if model.is_some_and(|model| app.models.forget(&model, &others)) {
                 tracing::info!("a deleted model leaves the memory once its requests have ended");
             }
             Ok(StatusCode::OK)

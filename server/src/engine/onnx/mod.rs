@@ -2,7 +2,7 @@
 //!
 //! `library` finds the runtime, `folder` and `modules` read what the model's files say about its graph, `graph` finds the
 //! graph's weights, `session` runs it, `judge` finds out whether our own encoder may compute instead, `store` keeps that encoder
-//! in a file, `tokenizer` turns texts into tokens (`wordpiece`, with little memory), `pool`, `dense` and `heads` are the layers that stand beside the graph, and
+//! in a file, `tokenizer` turns texts into tokens (`wordpiece`, with little memory; `template` looks at what it puts around them), `pool`, `dense` and `heads` are the layers that stand beside the graph, and
 //! `model` joins them into an [`Encoder`](crate::inference::encode::Encoder). Nothing here knows jobs or queues.
 
 #[doc(hidden)]
@@ -18,6 +18,7 @@ mod modules;
 mod pool;
 mod session;
 mod store;
+mod template;
 mod tokenizer;
 mod wordpiece;
 

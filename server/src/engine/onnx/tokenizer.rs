@@ -1,11 +1,14 @@
 //! Texts to tokens and back, in the form of Hugging Face's `tokenizer.json`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tokenizers::models::ModelWrapper;
 use tokenizers::{
     Decoder, DecoderWrapper, Encoding, Model, NormalizerWrapper, PostProcessor,
     PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
 };
 
+use super::template;
 use super::wordpiece::Vocabulary;
 use crate::inference::encode::{Frame, Piece, Place, Side, Special};
 use crate::inference::{Error, Token};
@@ -31,17 +34,24 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::LoadFailed`] if it is not understood.
     pub fn new(json: &[u8], cut: Side) -> Result<Self, Error> {
-        let failed =
-            |error| Error::LoadFailed(format!("tokenizer.json is not understood: {error}"));
-        let mut inner = Inner::from_bytes(json).map_err(failed)?;
-        // Texts are cut by each job's own limit, and padded only as far as their batch needs.
-        inner.with_truncation(None).map_err(failed)?;
-        inner.with_padding(None);
-        let frame = Frame {
-            cut,
-            ..frame(&inner).map_err(failed)?
+        let failed = |error: tokenizers::Error| {
+            Error::LoadFailed(format!("tokenizer.json is not understood: {error}"))
         };
-        Ok(Self { inner, frame })
+        let read = || -> tokenizers::Result<Self> {
+            let mut inner = Inner::from_bytes(json)?;
+            // Texts are cut by each job's own limit, and padded only as far as their batch needs.
+            inner.with_truncation(None)?;
+            inner.with_padding(None);
+            let frame = Frame {
+                cut,
+                ..frame(&inner)?
+            };
+            Ok(Self { inner, frame })
+        };
+        // The library panics on some files, such as one whose map of characters cannot be read. Nothing that it has begun is kept.
+        let read = catch_unwind(AssertUnwindSafe(read));
+        read.unwrap_or_else(|_| Err("the library gave up on it".into()))
+            .map_err(failed)
     }
 
     /// See [`crate::inference::encode::Encoder::frame`].
@@ -206,6 +216,7 @@ fn frame(tokenizer: &Inner) -> tokenizers::Result<Frame> {
     let Some(processor) = tokenizer.get_post_processor() else {
         return Ok(Frame::default());
     };
+    template::check(processor)?;
     let text = || Encoding::from_tokens(vec![tokenizers::Token::new(0, "x".into(), (0, 1))], 0);
     let single = parts(&processor.process(text(), None, true)?);
     let pair = processor.process(text(), Some(text()), true)?;

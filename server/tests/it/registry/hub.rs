@@ -255,6 +255,14 @@ async fn a_model_of_the_catalogue_has_its_name_and_the_weights_that_were_chosen(
     puller.check_whole();
     let entry = &puller.store.list().unwrap()[0];
     assert_eq!(entry.name.to_string(), "chaski/embed:latest");
+    // No registry is asked for what only looks like one of them.
+    let asked = hub.asked().len();
+    let error = puller.pull("chaski/embde").await.unwrap_err();
+    assert!(
+        error.contains("chaski/embde:latest is not in the catalogue; there are chaski/embed"),
+        "{error}"
+    );
+    assert_eq!(hub.asked().len(), asked);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates fuzz deny torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist service-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates deny fuzz fuzz-api torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist service-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -62,12 +62,21 @@ templates: setup        ## Render a folder of chat templates here and in Python'
 	.tools/templates/bin/python server/tests/prompt/golden.py $(abspath $(FOLDER))
 	CHASKI_TEMPLATES=$(abspath $(FOLDER)) $(CARGO) test $(PROFILE) --workspace --lib other_templates -- --ignored --nocapture
 
-fuzz:                   ## Send what an OpenAPI document allows, and what it does not, to a running server (URL=... SPEC=...)
+fuzz-api:               ## Send what an OpenAPI document allows, and what it does not, to a running server (URL=... SPEC=...)
 	python3 -m venv .tools/fuzz
 	.tools/fuzz/bin/pip install --quiet --requirement server/tests/openapi/requirements.txt
 	cd server/tests && SCHEMATHESIS_HOOKS=openapi.hooks $(CURDIR)/.tools/fuzz/bin/schemathesis run $(abspath $(SPEC)) --url $(URL) \
 	  --checks not_a_server_error,response_schema_conformance,content_type_conformance,every_line_is_an_object \
 	  --exclude-path-regex 'pull|push|transcriptions' --phases examples,coverage,fuzzing --continue-on-failure
+
+TARGETS ?= $(sort $(notdir $(basename $(wildcard server/fuzz/fuzz_targets/*.rs))))
+SECONDS ?= 60
+
+fuzz: setup             ## Any bytes for every reader of what strangers send (SECONDS= for each, TARGETS="gguf onnx"): server/fuzz/README.md
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@test -f server/fuzz/Cargo.lock || cp Cargo.lock server/fuzz/
+	cd server && for target in $(TARGETS); do mkdir -p fuzz/target/corpus/$$target && $(CARGO) fuzz run --sanitizer none $$target \
+	  fuzz/target/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -timeout=20 || exit 1; done
 
 deny:                   ## Advisories, licences and sources of all dependencies: deny.toml
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

@@ -13,6 +13,7 @@ mod anthropic;
 mod bert_gguf;
 mod catalog;
 mod convert;
+mod corpora;
 mod costs;
 mod create;
 mod differential;

@@ -53,8 +53,7 @@ impl Lexicon {
     }
 
     /// The first word ends answers; those that begin with `NO_TEXT` are the names of control tokens.
-    #[cfg(test)]
-    pub(super) fn of_words(words: &[&[u8]]) -> Self {
+    pub(in crate::engine::gguf) fn of_words(words: &[&[u8]]) -> Self {
         let mut controls = Controls::default();
         let words = (0..).zip(words).map(|(id, word)| {
             if let Some(name) = word.strip_prefix(&[NO_TEXT]) {

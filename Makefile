@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates deny fuzz fuzz-api torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist service-check
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates deny fuzz fuzz-api torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist service-check sizing
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -97,6 +97,9 @@ page-check:             ## Open pages of `loadgen --html` in a headless Chromium
 observe: build          ## A real Prometheus on real traffic: does every panel, rule and alert have something to show? (KEEP=1 to look at it)
 	@command -v prometheus >/dev/null || apt-get install --yes --no-install-recommends prometheus
 	python3 deploy/checks/observe.py target/release/chaski target/release/loadgen $(if $(KEEP),--keep)
+
+sizing: build           ## What a replica costs on this machine, and what a second one brings (MODELS=folder GENERATE=name EMBED=name)
+	python3 deploy/checks/sizing.py target/release/chaski $(MODELS:%=--models %) $(GENERATE:%=--generate %) $(EMBED:%=--embed %)
 
 replicas-check: build   ## HAProxy before three replicas: affinity, one killed under load, a rolling restart
 	@command -v haproxy >/dev/null || apt-get install --yes --no-install-recommends haproxy

@@ -1,5 +1,7 @@
 """An hour of mixed traffic: answers, vectors, labels, lists, models made and deleted, wrong requests; some callers leave, and one
 model's worker is killed again and again. Nothing may grow: not the server, and not the workers that live through all of it.
+
+A SIGINT ends it before its time, and what there is by then is judged.
 """
 
 import json
@@ -209,7 +211,8 @@ def growth(samples: list[Sample], figure: Callable[[Sample], float]) -> Growth:
 
 def attack(report: Report, share: Share, program: str, folder: Path, seed: int, minutes: float) -> None:
     seconds = minutes * 60 if share.seconds is None else share.seconds
-    end = time.monotonic() + seconds
+    enough = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: enough.set())
     server = Server(program, folder / "soak", OLLAMA_KEEP_ALIVE="-1", OLLAMA_CONTEXT_LENGTH="2048").start()
     try:
         for path, body in (
@@ -223,11 +226,12 @@ def attack(report: Report, share: Share, program: str, folder: Path, seed: int, 
         digest = server.upload(gguf.small(TINY).data())
         expect(server.create(VICTIM, files={"model.gguf": digest}).status == 200, "the victim is made")
         tally = Tally()
+        begun = time.monotonic()
 
         def work(number: int) -> None:
             dice = random.Random(f"{seed}:{number}")
             client = Client(server, tally, dice)
-            while time.monotonic() < end:
+            while time.monotonic() - begun < seconds and not enough.is_set():
                 try:
                     client.turn()
                 except Exception as error:  # whatever happens to a caller is a finding
@@ -242,8 +246,9 @@ def attack(report: Report, share: Share, program: str, folder: Path, seed: int, 
         with Guest(server, every=2.0) as guest, Pulse(server, every=0.5) as pulse:
             with Watch(server, every=max(0.05, min(5.0, seconds / 200)), workers=lasting) as watch:
                 in_threads(CLIENTS, work)
-        judge(report, server, tally, guest, pulse, watch, names, seconds)
+        judge(report, server, tally, guest, pulse, watch, names, time.monotonic() - begun)
     finally:
+        signal.signal(signal.SIGINT, before)
         server.stop()
 
 

@@ -7,12 +7,13 @@ fn main() {
     const HOOK: &str = "src/engine/gguf/kernels/hook.cpp";
     println!("cargo:rerun-if-changed={HOOK}");
     println!("cargo:rerun-if-changed=build.rs");
-    // ggml's CPU backend is then a library that is opened at run time, and its inside out of reach.
-    if env::var_os("CARGO_FEATURE_PORTABLE").is_some() {
-        return;
-    }
     let installed = env::var_os("DEP_LLAMA_ROOT").expect("llama-cpp-sys-2 says where it installs");
-    cc::Build::new()
+    let mut build = cc::Build::new();
+    // ggml's CPU backend is then a library that is opened at run time.
+    if env::var_os("CARGO_FEATURE_PORTABLE").is_some() {
+        build.define("CHASKI_PORTABLE", None);
+    }
+    build
         .cpp(true)
         .std("c++17")
         .include(PathBuf::from(installed).join("include"))

@@ -1,6 +1,6 @@
 //! From a [`Spec`] to a model and a context.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,7 +12,6 @@ use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 
 use super::ffi::context::{Context, ContextSpec};
 use super::ffi::{self, Placement};
-#[cfg(not(feature = "portable"))]
 use super::kernels::Choice as Kernels;
 use super::pool::{Pool, Traits};
 use super::sequences::{Parts, Sequences};
@@ -48,7 +47,6 @@ pub(super) fn backend() -> &'static LlamaBackend {
         load_kernels();
         let backend = LlamaBackend::init().expect("nothing else in this process starts llama.cpp");
         ffi::buffers::install(&backend);
-        #[cfg(not(feature = "portable"))]
         super::kernels::register();
         backend
     })
@@ -74,11 +72,6 @@ pub(super) struct Weights {
     kernels: Kernels,
 }
 
-/// The libraries with llama.cpp's kernels are opened at run time, where ours cannot be offered to them.
-#[cfg(feature = "portable")]
-#[derive(Debug)]
-struct Kernels;
-
 /// Chooses how a model's weights are read and computed with; by the thread that will do so.
 pub(super) fn weights(
     _initialised: &LlamaBackend,
@@ -88,7 +81,7 @@ pub(super) fn weights(
     preference: Preference,
 ) -> Result<Weights, Error> {
     let file = readable(path)?;
-    let kernels = kernels(preference, path, &file);
+    let kernels = super::kernels::choose(preference, path, &file);
     let map = use_mmap.unwrap_or(false);
     // Our kernels take weights as they are; llama.cpp's fastest take them rearranged, which a mapped file cannot be.
     let repack = !map && !kernels.are_ours();
@@ -107,31 +100,6 @@ impl Weights {
     /// Whether products with them are computed by kernels of ours.
     pub(super) fn are_for_own_kernels(&self) -> bool {
         self.kernels.are_ours()
-    }
-}
-
-#[cfg(not(feature = "portable"))]
-fn kernels(preference: Preference, path: &Path, file: &CStr) -> Kernels {
-    super::kernels::choose(preference, path, file)
-}
-
-#[cfg(feature = "portable")]
-fn kernels(_: Preference, _: &Path, _: &CStr) -> Kernels {
-    Kernels
-}
-
-#[cfg(feature = "portable")]
-impl Kernels {
-    fn are_ours(&self) -> bool {
-        false
-    }
-
-    fn attends(&self) -> bool {
-        false
-    }
-
-    fn reason(&self) -> &'static str {
-        "llama.cpp's products"
     }
 }
 

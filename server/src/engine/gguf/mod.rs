@@ -13,7 +13,6 @@ mod complaints;
 mod encoder;
 mod ffi;
 mod grammar;
-#[cfg(not(feature = "portable"))]
 mod kernels;
 mod layout;
 mod load;

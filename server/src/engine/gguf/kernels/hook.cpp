@@ -3,10 +3,17 @@
 // The backend asks every "extra buffer type" for kernels of every operation, whatever memory its operands lie in, and calls them
 // in its own threads. That interface is internal: ggml-backend-impl.h, ggml-cpu-impl.h and ggml-cpu/traits.h of ggml, which are
 // not installed, declare what is repeated here. Its version is pinned in Cargo.toml, and `chaski_kernels_register` checks what it can.
+//
+// In a portable build the backend is a library that was chosen and opened at run time (CHASKI_PORTABLE), so that its functions are looked up
+// by name instead of linked.
 
 #include <cstddef>
 #include <cstring>
 #include <vector>
+
+#ifdef CHASKI_PORTABLE
+#include <dlfcn.h>
+#endif
 
 #include "ggml-backend.h"
 #include "ggml.h"
@@ -27,27 +34,37 @@ struct ggml_backend_buffer_type {
     void * context;
 };
 
-// ggml-cpu-impl.h; only pointers to it pass through here.
+// ggml-cpu-impl.h; only pointers to these pass through here.
 struct ggml_compute_params;
+struct ggml_threadpool;
 
 // ggml-cpu/traits.h
 namespace ggml::cpu {
 class tensor_traits {
   public:
-    virtual ~tensor_traits();
+    virtual ~tensor_traits() {}
     virtual bool work_size(int n_threads, const struct ggml_tensor * op, size_t & size)        = 0;
     virtual bool compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) = 0;
 };
 
 class extra_buffer_type {
   public:
-    virtual ~extra_buffer_type();
+    virtual ~extra_buffer_type() {}
     virtual bool            supports_op(ggml_backend_dev_t dev, const struct ggml_tensor * op) = 0;
     virtual tensor_traits * get_tensor_traits(const struct ggml_tensor * op)                   = 0;
 };
 }  // namespace ggml::cpu
 
+#ifndef CHASKI_PORTABLE
 std::vector<ggml_backend_buffer_type_t> & ggml_backend_cpu_get_extra_buffer_types();
+
+// ggml-cpu-impl.h
+extern "C" {
+void ggml_barrier(ggml_threadpool * pool);
+void ggml_threadpool_chunk_set(ggml_threadpool * pool, int value);
+int  ggml_threadpool_chunk_add(ggml_threadpool * pool, int value);
+}
+#endif
 
 // hook.rs
 extern "C" {
@@ -57,6 +74,44 @@ bool   chaski_kernels_compute(const ggml_compute_params * params, const ggml_ten
 }
 
 namespace {
+
+// What of the backend's inside is used.
+struct inside {
+    std::vector<ggml_backend_buffer_type_t> & (*types)();
+    void (*barrier)(ggml_threadpool * pool);
+    void (*chunk_set)(ggml_threadpool * pool, int value);
+    int (*chunk_add)(ggml_threadpool * pool, int value);
+};
+
+#ifndef CHASKI_PORTABLE
+const inside backend = { ggml_backend_cpu_get_extra_buffer_types, ggml_barrier, ggml_threadpool_chunk_set, ggml_threadpool_chunk_add };
+
+bool find(void *) { return true; }
+#else
+inside backend;
+
+template <typename function> bool find(function & found, void * library, const char * name) {
+    found = reinterpret_cast<function>(dlsym(library, name));
+    return found != nullptr;
+}
+
+// Finds it in the library that this function is of.
+bool find(void * neighbour) {
+    Dl_info about;
+    if (!dladdr(neighbour, &about)) {
+        return false;
+    }
+    // It stays open: ggml never closes it.
+    void * library = dlopen(about.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+    if (!library) {
+        return false;
+    }
+    bool all = find(backend.types, library, "_Z39ggml_backend_cpu_get_extra_buffer_typesv") && find(backend.barrier, library, "ggml_barrier") &&
+               find(backend.chunk_set, library, "ggml_threadpool_chunk_set") && find(backend.chunk_add, library, "ggml_threadpool_chunk_add");
+    dlclose(library);
+    return all;
+}
+#endif
 
 struct traits : ggml::cpu::tensor_traits {
     bool work_size(int n_threads, const ggml_tensor * op, size_t & size) override {
@@ -93,6 +148,13 @@ bool is_host(ggml_backend_buffer_type_t) { return false; }
 
 }  // namespace
 
+// What the kernels need of the threads that call them.
+extern "C" void chaski_kernels_barrier(ggml_threadpool * pool) { backend.barrier(pool); }
+
+extern "C" void chaski_kernels_chunk_set(ggml_threadpool * pool, int value) { backend.chunk_set(pool, value); }
+
+extern "C" int chaski_kernels_chunk_add(ggml_threadpool * pool, int value) { return backend.chunk_add(pool, value); }
+
 // Registers the offer; to be called once, while nothing computes. Says whether ggml is as it is declared here.
 extern "C" bool chaski_kernels_register() {
     ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
@@ -102,7 +164,7 @@ extern "C" bool chaski_kernels_register() {
     // The list of types that weights may be put into is made when it is first asked for: without ours.
     auto list = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
         ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_dev_get_extra_bufts"));
-    if (!list || !list(device)) {
+    if (!list || !list(device) || !find(reinterpret_cast<void *>(list))) {
         return false;
     }
     static offer                    kernels;
@@ -114,7 +176,7 @@ extern "C" bool chaski_kernels_register() {
         return false;
     }
     // The others of the list show that it is one of such types, and that they have a context.
-    auto & types = ggml_backend_cpu_get_extra_buffer_types();
+    auto & types = backend.types();
     for (ggml_backend_buffer_type_t other : types) {
         if (!other || ggml_backend_buft_get_device(other) != device || !other->context) {
             return false;

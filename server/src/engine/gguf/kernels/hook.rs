@@ -30,9 +30,9 @@ struct Params {
 
 unsafe extern "C" {
     fn chaski_kernels_register() -> bool;
-    fn ggml_barrier(pool: *mut c_void);
-    fn ggml_threadpool_chunk_set(pool: *mut c_void, value: c_int);
-    fn ggml_threadpool_chunk_add(pool: *mut c_void, value: c_int) -> c_int;
+    fn chaski_kernels_barrier(pool: *mut c_void);
+    fn chaski_kernels_chunk_set(pool: *mut c_void, value: c_int);
+    fn chaski_kernels_chunk_add(pool: *mut c_void, value: c_int) -> c_int;
 }
 
 /// Alignment of the working memory, which ggml does not promise.
@@ -376,7 +376,7 @@ impl Team {
     /// All threads call it equally often.
     unsafe fn meet(&self) {
         // SAFETY: the pool is the one that ggml gave, and the caller's promise.
-        unsafe { ggml_barrier(self.pool) };
+        unsafe { chaski_kernels_barrier(self.pool) };
     }
 
     /// Has [`Team::next`] count from the number of threads on.
@@ -387,7 +387,7 @@ impl Team {
         if self.thread == 0 {
             let threads = c_int::try_from(self.threads).expect("ggml counts them so");
             // SAFETY: the pool is the one that ggml gave.
-            unsafe { ggml_threadpool_chunk_set(self.pool, threads) };
+            unsafe { chaski_kernels_chunk_set(self.pool, threads) };
         }
     }
 
@@ -397,7 +397,7 @@ impl Team {
     /// All threads have met after [`Team::count_from_threads`].
     unsafe fn next(&self) -> usize {
         // SAFETY: as above.
-        let next = unsafe { ggml_threadpool_chunk_add(self.pool, 1) };
+        let next = unsafe { chaski_kernels_chunk_add(self.pool, 1) };
         usize::try_from(next).expect("it counts up from the number of threads")
     }
 }

@@ -331,13 +331,20 @@ pub(super) struct Backend(sys::ggml_backend_t);
 
 impl Backend {
     pub(super) fn new() -> Option<Self> {
-        // SAFETY: no operand; the backend is valid for the second call.
+        // SAFETY: this is the type of the function that ggml gives for this name; the backend is valid for the call.
         unsafe {
-            let backend = sys::ggml_backend_cpu_init();
+            let device = sys::ggml_backend_dev_by_type(sys::GGML_BACKEND_DEVICE_TYPE_CPU);
+            let set_threads = sys::ggml_backend_reg_get_proc_address(
+                sys::ggml_backend_dev_backend_reg(device),
+                c"ggml_backend_set_n_threads".as_ptr(),
+            );
+            let set_threads =
+                std::mem::transmute::<*mut c_void, sys::ggml_backend_set_n_threads_t>(set_threads)?;
+            let backend = sys::ggml_backend_dev_init(device, std::ptr::null());
             if backend.is_null() {
                 return None;
             }
-            sys::ggml_backend_cpu_set_n_threads(backend, THREADS);
+            set_threads(backend, THREADS);
             Some(Self(backend))
         }
     }

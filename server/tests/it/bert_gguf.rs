@@ -20,8 +20,8 @@ pub enum Pooling {
 /// Where a value of each kind stands in `enum gguf_type`.
 const UINT32: u32 = 4;
 const INT32: u32 = 5;
-const FLOAT32: u32 = 6;
-const BOOL: u32 = 7;
+pub const FLOAT32: u32 = 6;
+pub const BOOL: u32 = 7;
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
@@ -81,7 +81,8 @@ fn describe(file: &mut Gguf, model: &str, pooling: Pooling) {
     }
 }
 
-fn vocabulary(file: &mut Gguf, model: &str) {
+/// A shipped model's vocabulary.
+pub fn vocabulary(file: &mut Gguf, model: &str) {
     let text = std::fs::read_to_string(weights::folder(model).join("tokenizer.json")).unwrap();
     let tokenizer: Value = serde_json::from_str(&text).unwrap();
     let ids: BTreeMap<u64, &String> = tokenizer["model"]["vocab"]
@@ -173,7 +174,7 @@ fn tensors(file: &mut Gguf, weights: &BTreeMap<String, Weight>, pooling: Pooling
 
 /// A GGUF file, version 3, under construction.
 #[derive(Default)]
-struct Gguf {
+pub struct Gguf {
     entries: Vec<u8>,
     entry_count: u64,
     tensors: Vec<u8>,
@@ -182,24 +183,24 @@ struct Gguf {
 }
 
 impl Gguf {
-    fn entry(&mut self, key: &str, kind: u32, value: &[u8]) {
+    pub fn entry(&mut self, key: &str, kind: u32, value: &[u8]) {
         put_text(&mut self.entries, key);
         self.entries.extend(kind.to_le_bytes());
         self.entries.extend(value);
         self.entry_count += 1;
     }
 
-    fn number(&mut self, key: &str, number: u32) {
+    pub fn number(&mut self, key: &str, number: u32) {
         self.entry(key, UINT32, &number.to_le_bytes());
     }
 
-    fn text(&mut self, key: &str, text: &str) {
+    pub fn text(&mut self, key: &str, text: &str) {
         let mut value = Vec::new();
         put_text(&mut value, text);
         self.entry(key, STRING, &value);
     }
 
-    fn texts<'a>(&mut self, key: &str, texts: impl ExactSizeIterator<Item = &'a str>) {
+    pub fn texts<'a>(&mut self, key: &str, texts: impl ExactSizeIterator<Item = &'a str>) {
         let mut value = STRING.to_le_bytes().to_vec();
         value.extend((texts.len() as u64).to_le_bytes());
         texts.for_each(|text| put_text(&mut value, text));
@@ -213,7 +214,7 @@ impl Gguf {
         self.entry(key, ARRAY, &value);
     }
 
-    fn tensor(&mut self, name: &str, weight: &Weight) {
+    pub fn tensor(&mut self, name: &str, weight: &Weight) {
         put_text(&mut self.tensors, name);
         self.tensors
             .extend(u32::try_from(weight.shape.len()).unwrap().to_le_bytes());
@@ -232,7 +233,7 @@ impl Gguf {
             .resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
     }
 
-    fn build(self) -> Vec<u8> {
+    pub fn build(self) -> Vec<u8> {
         let mut file = b"GGUF\x03\0\0\0".to_vec();
         file.extend(self.tensor_count.to_le_bytes());
         file.extend(self.entry_count.to_le_bytes());

@@ -18,6 +18,7 @@ mod costs;
 mod create;
 mod differential;
 mod encoder;
+mod encoder_families;
 mod families;
 mod floats;
 mod folder;

@@ -104,6 +104,7 @@ pub(super) fn check(gguf: &Gguf) -> Result<(), StoreError> {
     }
     check_epsilons(gguf)?;
     check_rotation(gguf)?;
+    check_windows(gguf, blocks)?;
     check_experts(gguf)
 }
 
@@ -147,6 +148,33 @@ fn check_rotation(gguf: &Gguf) -> Result<(), StoreError> {
         return Err(wrong(gguf, "rope.dimension_count", "the width of a head"));
     }
     Ok(())
+}
+
+/// Encoders with windows have a mask for layers that see a window and one for those that see all, and both are filled: one that no layer uses is nowhere.
+fn check_windows(gguf: &Gguf, blocks: u64) -> Result<(), StoreError> {
+    let has_window = number(gguf, "attention.sliding_window").is_some_and(|tokens| tokens > 0);
+    // How many layers it takes until one sees all, and whether that one is the first of them.
+    let (every, is_first) = match gguf.architecture() {
+        "gemma-embedding" => (6, false),
+        "modern-bert" if has_window => (3, true),
+        _ => return Ok(()),
+    };
+    const PATTERN: &str = "attention.sliding_window_pattern";
+    let every = match gguf.of_architecture(PATTERN) {
+        // One flag for each block is left to the loader: it is rare.
+        Some(Value::Array { .. }) => return Ok(()),
+        stated => stated.and_then(Value::as_unsigned).unwrap_or(every),
+    };
+    let sees_all = every > 0 && (is_first || blocks >= every);
+    let sees_window = every != 1 && (!is_first || every == 0 || blocks > 1);
+    if sees_all && sees_window {
+        return Ok(());
+    }
+    Err(wrong(
+        gguf,
+        PATTERN,
+        "such that some layers see a window and some the whole text",
+    ))
 }
 
 fn check_experts(gguf: &Gguf) -> Result<(), StoreError> {

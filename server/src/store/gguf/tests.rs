@@ -214,7 +214,19 @@ fn what_llama_cpp_asserts_of_metadata_is_checked_before() {
             ("llama.expert_group_used_count", Kv::U32(used_groups)),
         ])
     };
+    let windows = |blocks, pattern| {
+        with(&[
+            ("general.architecture", Kv::Text("gemma-embedding")),
+            ("gemma-embedding.block_count", Kv::U32(blocks)),
+            (
+                "gemma-embedding.attention.sliding_window_pattern",
+                Kv::U32(pattern),
+            ),
+        ])
+    };
     for allowed in [
+        windows(6, 6),
+        windows(2, 2),
         counts(0, 0, 0, 0),
         counts(8, 2, 0, 0),
         counts(8, 8, 1, 0),
@@ -236,6 +248,9 @@ fn what_llama_cpp_asserts_of_metadata_is_checked_before() {
         read(&allowed).unwrap();
     }
     for (refused, why) in [
+        (windows(5, 6), "sliding_window_pattern' must be such that"),
+        (windows(6, 1), "sliding_window_pattern' must be such that"),
+        (windows(6, 0), "sliding_window_pattern' must be such that"),
         (counts(0, 1, 0, 0), "'llama.expert_used_count'"),
         (counts(8, 0, 0, 0), "'llama.expert_used_count'"),
         (counts(8, 9, 0, 0), "'llama.expert_used_count'"),

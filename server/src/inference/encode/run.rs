@@ -15,6 +15,9 @@ const MOST_JOBS: usize = 1024;
 /// Most bytes of text of all jobs under way together. A job that would be the only one is taken whatever its length.
 const MOST_TEXT_BYTES: usize = 256 << 20;
 
+/// Most bytes of a text that is only to be turned into tokens. That is done in one go, and everything else waits for it: a third of a second.
+pub(super) const MOST_SPLIT_BYTES: usize = 1 << 20;
+
 /// Encodes what the inbox brings until it closes.
 pub fn run(encoder: &mut dyn Encoder, inbox: &Inbox, outbox: &mut dyn Outbox) {
     let mut encoding = Encoding {
@@ -89,7 +92,13 @@ impl Encoding<'_> {
                 add_special,
                 parse_special,
             } => {
-                let tokens = self.encoder.tokens(&text, add_special, parse_special);
+                let tokens = match text.len() > MOST_SPLIT_BYTES {
+                    true => Err(Error::InvalidJob(format!(
+                        "the text has {} bytes, and at most {MOST_SPLIT_BYTES} are turned into tokens at a time",
+                        text.len()
+                    ))),
+                    false => self.encoder.tokens(&text, add_special, parse_special),
+                };
                 return self.push(id, Event::Tokenized(tokens));
             }
             Job::Detokenize { tokens } => {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+use super::run::MOST_SPLIT_BYTES;
 use super::*;
 use crate::inference::{self, Closed, Command, Error, Inbox, Job, JobId, Outbox, Step, Token};
 
@@ -403,6 +404,27 @@ fn tokens_and_texts_are_turned_into_each_other() {
     let expected = [
         (1, inference::Event::Tokenized(Ok(vec![5, 3]))),
         (2, inference::Event::Detokenized(Ok("x xx".into()))),
+    ];
+    assert_eq!(delivered.events, expected);
+}
+
+#[test]
+fn a_text_that_would_hold_up_everything_else_is_not_turned_into_tokens() {
+    let tokenize = |text: String| Job::Tokenize {
+        text,
+        add_special: false,
+        parse_special: false,
+    };
+    let most = MOST_SPLIT_BYTES;
+    let jobs = [tokenize("x".repeat(most)), tokenize("x".repeat(most + 1))];
+    let commands = (1..).zip(jobs).map(|(id, job)| Command::Submit(id, job));
+    let delivered = check(embedder(), commands.collect(), Vec::new(), 2);
+    let refused = Error::InvalidJob(
+        "the text has 1048577 bytes, and at most 1048576 are turned into tokens at a time".into(),
+    );
+    let expected = [
+        (1, inference::Event::Tokenized(Ok(vec![most as Token]))),
+        (2, inference::Event::Tokenized(Err(refused))),
     ];
     assert_eq!(delivered.events, expected);
 }

@@ -350,6 +350,18 @@ fn damaged_and_missing_files_are_refused_in_words() {
         .files
         .push(("tokenizer.json".into(), file("tokenizer.json", b"{}")));
     check_refused(&without, "tokenizer.json is not understood");
+
+    let tokenizer = good.files.iter().find(|(name, _)| name == "tokenizer.json");
+    let text = std::fs::read(&tokenizer.unwrap().1).unwrap();
+    let mut tokenizer: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let special = &mut tokenizer["post_processor"]["special_tokens"];
+    assert!(special.as_object_mut().unwrap().remove("[SEP]").is_some());
+    let text = serde_json::to_vec(&tokenizer).unwrap();
+    without.files.pop();
+    without
+        .files
+        .push(("tokenizer.json".into(), file("without.json", &text)));
+    check_refused(&without, "no special token");
 }
 
 #[test]

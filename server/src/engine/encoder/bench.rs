@@ -52,7 +52,7 @@ pub fn products(tokens: usize, inputs: usize, outputs: usize, gelu: bool) -> Vec
         let mut weights = Matrix::zero(inputs, outputs);
         for output in 0..outputs {
             let row = numbers(inputs + output);
-            weights.set(output, row[output..].iter().copied(), 0.5);
+            weights.set(output, &row[output..], 0.5);
         }
         let rows = rows(kernels, tokens, inputs);
         let stride = weights.panels() * PANEL;
@@ -86,7 +86,7 @@ pub fn products(tokens: usize, inputs: usize, outputs: usize, gelu: bool) -> Vec
 fn rows(kernels: Kernels, tokens: usize, width: usize) -> Rows {
     let padded = width.next_multiple_of(PANEL);
     let mut rows = Rows::default();
-    rows.resize(tokens, padded);
+    rows.resize(tokens, padded, false);
     for token in 0..tokens {
         kernels.quantize(&numbers(padded), &vec![1.0; padded], &mut rows, token);
     }

@@ -7,12 +7,12 @@ use super::graph::{Graph, StoredMatrix};
 use super::network::{
     ByteTable, Layer, Linear, Memory, Network, Norm, Pack, Shape, Site, Table, Team,
 };
-use super::simd::{Activation, Kernels, MOST_INPUTS, Matrix, PANEL};
+use super::simd::{Activation, Kernels, MOST_INPUTS, Matrix, PANEL, mixing_gain};
 use crate::engine::mapping::SignedBytes;
 use crate::inference::encode::Tokenized;
 
 /// How much of the difference between inputs' ranges goes from the activations to the weights: 0 nothing, 1 all.
-const SMOOTHING: f32 = 0.5;
+const SMOOTHING: f32 = 0.6;
 
 /// Most layers of a model; the largest of the family have 24.
 pub(super) const MOST_LAYERS: usize = 128;
@@ -115,6 +115,7 @@ pub(super) fn network(
         graph,
         names: &names,
         shape,
+        kernels,
     };
     let mut network = maker.network()?;
     for text in calibration {
@@ -229,6 +230,7 @@ struct Maker<'a> {
     graph: &'a Graph,
     names: &'a Names,
     shape: Shape,
+    kernels: Kernels,
 }
 
 impl Maker<'_> {
@@ -296,11 +298,12 @@ impl Maker<'_> {
                 };
                 for n in 0..size {
                     let output = head * size + n;
-                    let row = matrix
-                        .output(output)
-                        .zip(&stretch)
-                        .map(|(weight, stretch)| weight * scale / stretch);
-                    weights.set(head * columns + index * size + n, row, bias[output] * scale);
+                    let row = self.mixed(matrix, output, &stretch, scale);
+                    weights.set(
+                        head * columns + index * size + n,
+                        &row,
+                        bias[output] * scale,
+                    );
                 }
             }
         }
@@ -317,13 +320,22 @@ impl Maker<'_> {
         let stretch = stretch(sizes.0, peaks, [&matrix]);
         let mut weights = Matrix::zero(sizes.0, sizes.1);
         for (output, bias) in bias.into_iter().enumerate() {
-            let row = matrix
-                .output(output)
-                .zip(&stretch)
-                .map(|(weight, stretch)| weight / stretch);
-            weights.set(output, row, bias);
+            let row = self.mixed(&matrix, output, &stretch, 1.0);
+            weights.set(output, &row, bias);
         }
         Ok(Linear { weights, stretch })
+    }
+
+    /// An output's weights, times `scale`, for inputs that are stretched and mixed; filled up to whole panels.
+    fn mixed(&self, matrix: &StoredMatrix, output: usize, stretch: &[f32], scale: f32) -> Vec<f32> {
+        let scale = scale / mixing_gain(stretch.len());
+        let weights = matrix.output(output).zip(stretch);
+        let mut row: Vec<f32> = weights
+            .map(|(weight, stretch)| weight * scale / stretch)
+            .collect();
+        row.resize(stretch.len(), 0.0);
+        self.kernels.mix(&mut row);
+        row
     }
 
     fn weights(

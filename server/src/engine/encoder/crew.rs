@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::network::{Memory, Network, Pack, Team};
+use super::network::{Memory, Network, Pack, SHORT_TOKENS, Team};
 use super::simd::Kernels;
 use crate::inference::encode::Tokenized;
 
@@ -79,11 +79,37 @@ impl Crew {
 
     /// The vectors of every text's tokens.
     pub fn encode(&mut self, texts: &[&Tokenized]) -> Vec<Vec<f32>> {
+        let is_short = |text: &Tokenized| text.ids.len() <= SHORT_TOKENS;
+        let (short, long): (Vec<&Tokenized>, Vec<&Tokenized>) =
+            texts.iter().partition(|text| is_short(text));
+        if long.is_empty() {
+            return self.encode_alike(&short, true);
+        }
+        if short.is_empty() {
+            return self.encode_alike(&long, false);
+        }
+        let mut short = self.encode_alike(&short, true).into_iter();
+        let mut long = self.encode_alike(&long, false).into_iter();
+        let of = |text: &&Tokenized| {
+            if is_short(text) {
+                short.next()
+            } else {
+                long.next()
+            }
+        };
+        texts.iter().map_while(of).collect()
+    }
+
+    /// The same for texts that are all short, and so to be computed precisely, or all not.
+    fn encode_alike(&mut self, texts: &[&Tokenized], is_precise: bool) -> Vec<Vec<f32>> {
         let tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
         if texts.len() > 1 && tokens > PACK_TOKENS {
-            return self.in_packs(texts, tokens);
+            return self.in_packs(texts, tokens, is_precise);
         }
-        let pack = Pack::of(texts.iter().copied());
+        let pack = Pack {
+            is_precise,
+            ..Pack::of(texts.iter().copied())
+        };
         let is_shared = !self.hands.is_empty() && tokens >= SHARED_TOKENS;
         let team = &*self.team;
         if is_shared {
@@ -98,8 +124,11 @@ impl Crew {
         split(&self.network, &pack, vectors)
     }
 
-    fn in_packs(&mut self, texts: &[&Tokenized], tokens: usize) -> Vec<Vec<f32>> {
-        let packs = cut(texts, tokens, 1 + self.hands.len());
+    fn in_packs(&mut self, texts: &[&Tokenized], tokens: usize, is_precise: bool) -> Vec<Vec<f32>> {
+        let mut packs = cut(texts, tokens, 1 + self.hands.len());
+        packs
+            .iter_mut()
+            .for_each(|pack| pack.is_precise = is_precise);
         let work = Arc::new(Work {
             results: packs.iter().map(|_| Mutex::default()).collect(),
             packs,

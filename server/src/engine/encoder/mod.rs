@@ -15,6 +15,8 @@ mod graph;
 mod network;
 mod simd;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::path::Path;

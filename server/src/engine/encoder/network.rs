@@ -97,9 +97,15 @@ pub struct ByteTable {
     pub width: usize,
 }
 
+/// Most tokens of a short text. Its vector is that of few tokens, in which no errors cancel out: it is computed with activations of two bytes, which costs
+/// little where it is the weights that take the time.
+pub const SHORT_TOKENS: usize = 8;
+
 /// A pack of texts.
 #[derive(Debug, Default)]
 pub struct Pack {
+    /// Whether activations have two bytes.
+    pub is_precise: bool,
     pub ids: Vec<u32>,
     pub type_ids: Vec<u32>,
     /// Where each text is in `ids`.
@@ -189,7 +195,7 @@ impl Network {
                 {
                     let stretch = &layer.linear(site).stretch;
                     let mut rows = team.rows.write().expect(UNHARMED);
-                    rows.resize(pack.ids.len(), stretch.len());
+                    rows.resize(pack.ids.len(), stretch.len(), pack.is_precise);
                     let mut put = |index: usize, row: &[f32]| {
                         watch(number, site, row);
                         kernels.quantize(row, stretch, &mut rows, index);
@@ -415,16 +421,20 @@ fn multiply(
 ) {
     let stride = panels.len() * PANEL;
     fit(out, rows.count() * stride);
-    kernels.multiply(
-        rows,
-        weights,
-        &mut Product {
-            panels,
-            activation,
-            out,
-            stride,
-        },
-    );
+    let mut product = Product {
+        panels: panels.clone(),
+        activation,
+        out,
+        stride,
+    };
+    if rows.is_precise() {
+        product.activation = Activation::None;
+        kernels.multiply(rows, weights, &mut product);
+        kernels.join(weights, panels, activation, out);
+        out.truncate(out.len() / 2);
+    } else {
+        kernels.multiply(rows, weights, &mut product);
+    }
 }
 
 /// A token's row out of the columns, for so many tokens, that the pieces resulted in.

@@ -31,7 +31,7 @@ const MOST_HEAD_BYTES: usize = 1 << 20;
 const MOST_ROWS: usize = 1 << 22;
 
 /// The version of the rounding: what a changed one would round differently is made anew.
-pub(super) const ROUNDING: u32 = 1;
+pub(super) const ROUNDING: u32 = 2;
 
 /// What is said of the numbers in the file.
 #[derive(Debug, Deserialize, Serialize)]

@@ -100,8 +100,8 @@ fn check(spec: &Spec) {
     println!(
         "500 texts: cosine {mean:.5} on average, {least:.5} at least ('{least_text}'); order of pairs {order:.5}"
     );
-    assert!(mean >= 0.999, "cosine {mean} on average");
-    assert!(least >= 0.995, "cosine {least} for '{least_text}'");
+    assert!(mean >= 0.9995, "cosine {mean} on average");
+    assert!(least >= 0.999, "cosine {least} for '{least_text}'");
     assert!(order >= 0.995, "rank correlation {order}");
 }
 

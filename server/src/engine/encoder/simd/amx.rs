@@ -239,7 +239,7 @@ unsafe fn add(rows: &Rows, weights: &Matrix, block: &Block, step: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         let [left, below] = block.tiles.map(|row| {
-            rows.bytes
+            rows.bytes()
                 .as_ptr()
                 .add(row * rows.stride + step * TILE_INPUTS)
         });

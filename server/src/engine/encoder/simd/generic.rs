@@ -13,7 +13,9 @@
 )]
 
 use super::isa::Isa;
-use super::{Activation, Head, Matrix, PANEL, Product, Range8, Rows, Scratch};
+use super::{
+    Activation, Head, Matrix, PANEL, Product, REST_STEPS, REST_ZERO, Range8, Rows, Scratch,
+};
 
 /// Rows of a block of [`multiply`] that fill the registers: 32 of them where a vector has 16 elements, else 16.
 const fn block_rows<S: Isa>() -> usize {
@@ -22,34 +24,178 @@ const fn block_rows<S: Isa>() -> usize {
 
 /// See [`super::Kernels::quantize`].
 #[inline(always)]
-pub(super) unsafe fn quantize<S: Isa>(row: &[f32], stretch: &[f32], bytes: &mut [u8]) -> Range8 {
+pub(super) unsafe fn quantize<S: Isa>(
+    row: &[f32],
+    stretch: &[f32],
+    mixed: &mut [f32],
+    bytes: &mut [u8],
+    rest: Option<&mut [u8]>,
+) -> Range8 {
     unsafe {
-        let (mut low, mut high) = (S::splat(0.0), S::splat(0.0));
-        for at in (0..row.len()).step_by(S::LANES) {
-            let x = S::mul(
+        let stretched = |at: usize| {
+            S::mul(
                 S::load(row.as_ptr().add(at)),
                 S::load(stretch.as_ptr().add(at)),
-            );
-            low = S::min(low, x);
-            high = S::max(high, x);
-        }
+            )
+        };
+        mix_from::<S>(stretched, mixed);
+        let data = mixed.as_ptr();
+        let (low, high) = extremes::<S>(mixed);
         let range = Range8::new(S::smallest(low), S::largest(high));
         let factor = S::splat(1.0 / range.scale);
         let zero = S::splat(range.zero as f32);
         let (least, most) = (S::splat(0.0), S::splat(255.0));
         for at in (0..row.len()).step_by(S::LANES) {
-            let x = S::mul(
-                S::load(row.as_ptr().add(at)),
-                S::load(stretch.as_ptr().add(at)),
-            );
-            let steps = S::round(S::fma(x, factor, zero));
+            let steps = S::round(S::fma(S::load(data.add(at)), factor, zero));
             S::store_bytes(
                 bytes.as_mut_ptr().add(at),
                 S::min(S::max(steps, least), most),
             );
         }
+        if let Some(rest) = rest {
+            let (parts, middle) = (S::splat(REST_STEPS), S::splat(REST_ZERO as f32));
+            for at in (0..row.len()).step_by(S::LANES) {
+                let exact = S::fma(S::load(data.add(at)), factor, zero);
+                let steps = S::min(S::max(S::round(exact), least), most);
+                let steps = S::round(S::fma(S::sub(exact, steps), parts, middle));
+                S::store_bytes(
+                    rest.as_mut_ptr().add(at),
+                    S::min(S::max(steps, least), most),
+                );
+            }
+        }
         range
     }
+}
+
+/// See [`super::Kernels::join`].
+#[inline(always)]
+pub(super) unsafe fn join<S: Isa>(
+    row: &mut [f32],
+    rest: &[f32],
+    bias: &[f32],
+    activation: Activation,
+) {
+    for at in (0..row.len()).step_by(S::LANES) {
+        unsafe {
+            let to = row.as_mut_ptr().add(at);
+            let rest = S::sub(
+                S::load(rest.as_ptr().add(at)),
+                S::load(bias.as_ptr().add(at)),
+            );
+            S::store(to, activate::<S>(S::add(S::load(to), rest), activation));
+        }
+    }
+}
+
+/// The smallest and the largest numbers of a row in every place of a vector, and 0.
+#[inline(always)]
+unsafe fn extremes<S: Isa>(row: &[f32]) -> (S::F, S::F) {
+    /// So many that none waits for the one before.
+    const CHAINS: usize = 4;
+    unsafe {
+        let mut low = [S::splat(0.0); CHAINS];
+        let mut high = low;
+        let whole = row.len() / (CHAINS * S::LANES) * CHAINS * S::LANES;
+        for at in (0..whole).step_by(CHAINS * S::LANES) {
+            for chain in 0..CHAINS {
+                let x = S::load(row.as_ptr().add(at + chain * S::LANES));
+                low[chain] = S::min(low[chain], x);
+                high[chain] = S::max(high[chain], x);
+            }
+        }
+        for at in (whole..row.len()).step_by(S::LANES) {
+            let x = S::load(row.as_ptr().add(at));
+            low[0] = S::min(low[0], x);
+            high[0] = S::max(high[0], x);
+        }
+        for chain in 1..CHAINS {
+            low[0] = S::min(low[0], low[chain]);
+            high[0] = S::max(high[0], high[chain]);
+        }
+        (low[0], high[0])
+    }
+}
+
+/// See [`super::Kernels::mix`].
+#[inline(always)]
+pub(super) unsafe fn mix<S: Isa>(row: &mut [f32]) {
+    let data = row.as_ptr();
+    unsafe { mix_from::<S>(|at| S::load(data.add(at)), row) }
+}
+
+/// Mixes what `source` has from each place on into a row, which may be where it comes from.
+#[inline(always)]
+unsafe fn mix_from<S: Isa>(source: impl Fn(usize) -> S::F, row: &mut [f32]) {
+    let panels = row.len() / PANEL;
+    if panels == 0 {
+        return;
+    }
+    let run = 1 << panels.trailing_zeros();
+    let data = row.as_mut_ptr();
+    unsafe {
+        let mut step = match run {
+            1 => butterflies::<S, 1>(source, data, panels, 1),
+            2 => butterflies::<S, 2>(source, data, panels, 1),
+            4 => butterflies::<S, 4>(source, data, panels, 1),
+            _ => butterflies::<S, 8>(source, data, panels, 1),
+        };
+        let there = |at: usize| S::load(data.add(at));
+        while step < run {
+            step *= match run / step {
+                2 => butterflies::<S, 2>(there, data, panels, step),
+                4 => butterflies::<S, 4>(there, data, panels, step),
+                _ => butterflies::<S, 8>(there, data, panels, step),
+            };
+        }
+        let runs = panels / run;
+        if runs > 1 {
+            let share = S::splat(2.0 / runs as f32);
+            for at in (0..run * PANEL).step_by(S::LANES) {
+                let each = |number: usize| data.add(number * run * PANEL + at);
+                let mut sum = S::load(each(0));
+                for number in 1..runs {
+                    sum = S::add(sum, S::load(each(number)));
+                }
+                let share = S::mul(sum, share);
+                for number in 0..runs {
+                    S::store(each(number), S::sub(S::load(each(number)), share));
+                }
+            }
+        }
+    }
+}
+
+/// Sums and differences of panels that are `step` apart, then of those that are twice as far apart, until `COUNT` panels have met. Returns `COUNT`.
+#[inline(always)]
+unsafe fn butterflies<S: Isa, const COUNT: usize>(
+    source: impl Fn(usize) -> S::F,
+    data: *mut f32,
+    panels: usize,
+    step: usize,
+) -> usize {
+    for first in (0..panels).step_by(COUNT * step) {
+        for at in (first * PANEL..(first + step) * PANEL).step_by(S::LANES) {
+            let mut x: [S::F; COUNT] = std::array::from_fn(|n| source(at + n * step * PANEL));
+            let mut half = 1;
+            while half < COUNT {
+                for n in 0..COUNT {
+                    if n & half == 0 {
+                        let (a, b) = (x[n], x[n + half]);
+                        unsafe {
+                            x[n] = S::add(a, b);
+                            x[n + half] = S::sub(a, b);
+                        }
+                    }
+                }
+                half *= 2;
+            }
+            for n in 0..COUNT {
+                unsafe { S::store(data.add(at + n * step * PANEL), x[n]) };
+            }
+        }
+    }
+    COUNT
 }
 
 /// See [`super::Kernels::multiply`].
@@ -122,7 +268,7 @@ unsafe fn cell<S: Isa, const ROWS: usize, const VECTORS: usize>(
             )
         });
         let left: [*const u8; ROWS] =
-            std::array::from_fn(|n| rows.bytes.as_ptr().add((row + n) * rows.stride));
+            std::array::from_fn(|n| rows.bytes().as_ptr().add((row + n) * rows.stride));
         let mut sums = [[S::zero(); VECTORS]; ROWS];
         for group in 0..groups {
             for n in 0..ROWS {
@@ -174,8 +320,12 @@ unsafe fn finish<S: Isa>(
     at: usize,
     activation: Activation,
 ) -> S::F {
+    unsafe { activate::<S>(scale::<S>(sum, range, weights, at), activation) }
+}
+
+#[inline(always)]
+unsafe fn activate<S: Isa>(x: S::F, activation: Activation) -> S::F {
     unsafe {
-        let x = scale::<S>(sum, range, weights, at);
         match activation {
             Activation::None => x,
             Activation::Gelu => gelu::<S>(x),

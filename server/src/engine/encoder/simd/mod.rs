@@ -36,7 +36,7 @@ use crate::engine::tiles;
 /// Columns of a panel: as many as the widest vector has elements. Rows of floats are padded with zeros to a multiple of it.
 pub const PANEL: usize = 16;
 
-/// Inputs of a matrix are filled up to a multiple of this, with weights of zero.
+/// Inputs of a matrix are filled up to a multiple of this, with weights of zero: as many bytes as a line of the cache.
 const FILLED_INPUTS: usize = 64;
 
 /// Longest row of a matrix, in inputs: so many products of two bytes, less their zero points, fit a 32-bit integer.
@@ -78,26 +78,58 @@ impl Range8 {
     }
 }
 
-/// Activations as bytes: `[rows, width]`.
+/// Steps of a second byte in one step of the first, from half of it below to half of it above, and the second byte that stands for none of them.
+const REST_STEPS: f32 = 254.0;
+const REST_ZERO: i32 = 127;
+
+/// Activations as bytes: `[rows, width]`. Where they are precise, each has a second byte for what the first leaves: such rows stand behind all
+/// others, in the same order, and are multiplied as they are.
 #[derive(Debug, Default)]
 pub struct Rows {
-    bytes: Vec<u8>,
+    /// Room for the rows, and ...
+    room: Vec<u8>,
+    /// ... where they begin in it: at a line of the cache, since every row is read many times, and half as fast if it lies across two.
+    start: usize,
     stride: usize,
     ranges: Vec<Range8>,
+    /// Rows of numbers: half as many as there are of bytes if they are precise.
+    count: usize,
+    /// Working memory: a row, mixed.
+    mixed: Vec<f32>,
 }
 
 impl Rows {
     /// Makes room for `count` rows of `width` activations.
-    pub fn resize(&mut self, count: usize, width: usize) {
+    pub fn resize(&mut self, count: usize, width: usize, is_precise: bool) {
+        let of_bytes = if is_precise { 2 * count } else { count };
+        self.count = count;
         self.stride = width.next_multiple_of(FILLED_INPUTS);
-        fit(&mut self.bytes, count * self.stride);
-        fit(&mut self.ranges, count);
+        fit(&mut self.room, of_bytes * self.stride + FILLED_INPUTS);
+        self.start = self.room.as_ptr().align_offset(FILLED_INPUTS);
+        fit(&mut self.ranges, of_bytes);
+        fit(&mut self.mixed, width.next_multiple_of(PANEL));
     }
 
-    /// Number of rows.
+    /// Number of rows of bytes.
     pub fn count(&self) -> usize {
         self.ranges.len()
     }
+
+    /// The rows of bytes, one after another.
+    fn bytes(&self) -> &[u8] {
+        &self.room[self.start..][..self.count() * self.stride]
+    }
+
+    /// Whether every activation has two bytes.
+    pub fn is_precise(&self) -> bool {
+        self.count < self.ranges.len()
+    }
+}
+
+/// What the product of two rows of this length (whole panels) is multiplied by if both are [mixed](Kernels::mix).
+pub fn mixing_gain(length: usize) -> f32 {
+    let panels = length / PANEL;
+    (panels & panels.wrapping_neg()) as f32
 }
 
 /// A linear layer's weights, packed for [`Kernels::multiply`]: panels of [`PANEL`] outputs; in a panel groups of four inputs; in a
@@ -177,10 +209,11 @@ impl Matrix {
     /// Sets an output's weights, rounded to steps of 1/127 of the largest, and its bias.
     ///
     /// # Panics
-    /// If the weights are those of a file.
-    pub fn set(&mut self, output: usize, weights: impl Iterator<Item = f32> + Clone, bias: f32) {
+    /// If there are more weights than inputs, filled up, or the weights are those of a file.
+    pub fn set(&mut self, output: usize, weights: &[f32], bias: f32) {
+        assert!(weights.len() <= self.groups * 4);
         let largest = weights
-            .clone()
+            .iter()
             .fold(0.0f32, |largest, weight| largest.max(weight.abs()));
         let scale = if (largest / 127.0).is_normal() {
             largest / 127.0
@@ -193,7 +226,7 @@ impl Matrix {
             .own()
             .expect("weights are set where they are made");
         let mut sum = 0;
-        for (input, weight) in weights.enumerate() {
+        for (input, weight) in weights.iter().enumerate() {
             // At most 127 either way, by the choice of the scale.
             let weight = (weight / scale).round_ties_even() as i8;
             bytes[base + input / 4 * PANEL * 4 + input % 4] = weight;
@@ -354,7 +387,9 @@ macro_rules! dispatched {
 }
 
 dispatched! {
-    fn quantize(row: &[f32], stretch: &[f32], bytes: &mut [u8]) -> Range8;
+    fn quantize(row: &[f32], stretch: &[f32], mixed: &mut [f32], bytes: &mut [u8], rest: Option<&mut [u8]>) -> Range8;
+    fn join(row: &mut [f32], rest: &[f32], bias: &[f32], activation: Activation);
+    fn mix(row: &mut [f32]);
     fn multiply(rows: &Rows, weights: &Matrix, product: &mut Product<'_>);
     fn normalize(row: &mut [f32], width: usize, gain: &[f32], shift: &[f32], epsilon: f32);
     fn attend(head: &Head<'_>, scratch: &mut Scratch, out: &mut [f32], out_stride: usize);
@@ -424,7 +459,7 @@ impl Kernels {
         }
     }
 
-    /// Turns row `index` of `rows` into bytes: `row * stretch`, element by element, in a range of its own.
+    /// Turns row `index` of `rows` into bytes: `row * stretch`, element by element, [mixed](Kernels::mix), in a range of its own.
     ///
     /// # Panics
     /// If the sizes do not agree: `row` and `stretch` are of one length, filled up to whole panels, and a row of `rows` is as long.
@@ -433,10 +468,60 @@ impl Kernels {
         assert!(
             row.len() <= stride && row.len().is_multiple_of(PANEL) && stretch.len() == row.len()
         );
+        assert!(index < rows.count);
+        let is_precise = rows.is_precise();
         // What follows the row's bytes meets weights of zero.
-        let bytes = &mut rows.bytes[index * stride..][..row.len()];
-        // SAFETY: all three have one length, whole vectors.
-        rows.ranges[index] = unsafe { self.0.quantize(row, stretch, bytes) };
+        let (first, second) = rows.room[rows.start..].split_at_mut(rows.count * stride);
+        let bytes = &mut first[index * stride..][..row.len()];
+        let rest = is_precise.then(|| &mut second[index * stride..][..row.len()]);
+        let mixed = &mut rows.mixed[..row.len()];
+        // SAFETY: all have one length, whole vectors.
+        let range = unsafe { self.0.quantize(row, stretch, mixed, bytes, rest) };
+        rows.ranges[index] = range;
+        if is_precise {
+            rows.ranges[rows.count + index] = Range8 {
+                scale: range.scale / REST_STEPS,
+                zero: REST_ZERO,
+            };
+        }
+    }
+
+    /// Puts together what the bytes of precise rows resulted in: `out` is the product, without an activation, of some panels of `weights`. The numbers of the
+    /// rows, with `activation`, are then in its first half.
+    ///
+    /// # Panics
+    /// If the sizes do not agree.
+    pub fn join(
+        self,
+        weights: &Matrix,
+        panels: Range<usize>,
+        activation: Activation,
+        out: &mut [f32],
+    ) {
+        let width = panels.len() * PANEL;
+        let bias = &weights.bias[panels.start * PANEL..panels.end * PANEL];
+        assert!(width == 0 || out.len().is_multiple_of(2 * width));
+        let (rows, rests) = out.split_at_mut(out.len() / 2);
+        let rows = rows.chunks_exact_mut(width.max(1));
+        for (row, rest) in rows.zip(rests.chunks_exact(width.max(1))) {
+            // SAFETY: all have one length, whole vectors.
+            unsafe { self.0.join(row, rest, bias, activation) }
+        }
+    }
+
+    /// Spreads every number of a row over many: a few that are much larger than the others would leave those few of a range's 255 steps
+    /// (QuaRot, <https://arxiv.org/abs/2404.00456>).
+    ///
+    /// Numbers of the same place in their panels are mixed with each other, so that no vector has to be taken apart: of `n * 2^k` panels (`n` odd) each run
+    /// of `2^k` by a Hadamard matrix, which is not scaled, and the runs by the reflection `1 - 2/n`. Both are symmetric and their own inverses, but for the factor
+    /// [`mixing_gain`]: a product of two mixed rows is that factor times the product of the rows.
+    ///
+    /// # Panics
+    /// If the row is not filled up to whole panels.
+    pub fn mix(self, row: &mut [f32]) {
+        assert!(row.len().is_multiple_of(PANEL));
+        // SAFETY: the row is whole vectors.
+        unsafe { self.0.mix(row) }
     }
 
     /// Multiplies rows of activations with the weights of some panels, adds the biases, and applies the activation.
@@ -447,7 +532,7 @@ impl Kernels {
         let columns = product.panels.len() * PANEL;
         assert!(product.panels.end <= weights.panels() && columns <= product.stride);
         assert!(
-            weights.groups * 4 <= rows.stride && rows.bytes.len() == rows.count() * rows.stride
+            weights.groups * 4 <= rows.stride && rows.bytes().len() == rows.count() * rows.stride
         );
         assert!(
             rows.count() == 0 || product.out.len() >= (rows.count() - 1) * product.stride + columns

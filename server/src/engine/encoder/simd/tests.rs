@@ -25,18 +25,18 @@ fn padded(mut row: Vec<f32>, filler: f32) -> Vec<f32> {
     row
 }
 
-/// Rows of activations as bytes, and what they stand for.
+/// Rows of activations as bytes, and what they stand for: the rows, mixed.
 fn quantized(kernels: Kernels, rows: &[Vec<f32>]) -> (Rows, Vec<Vec<f64>>) {
     let width = rows[0].len();
     let mut bytes = Rows::default();
-    bytes.resize(rows.len(), width);
+    bytes.resize(rows.len(), width, false);
     for (index, row) in rows.iter().enumerate() {
         let stretch = vec![1.0; width.next_multiple_of(PANEL)];
         kernels.quantize(&padded(row.clone(), 0.0), &stretch, &mut bytes, index);
     }
     let values = (0..rows.len()).map(|index| {
         let Range8 { scale, zero } = bytes.ranges[index];
-        let row = &bytes.bytes[index * bytes.stride..][..width];
+        let row = &bytes.bytes()[index * bytes.stride..][..width.next_multiple_of(PANEL)];
         row.iter()
             .map(|&byte| f64::from(i32::from(byte) - zero) * f64::from(scale))
             .collect()
@@ -47,6 +47,32 @@ fn quantized(kernels: Kernels, rows: &[Vec<f32>]) -> (Rows, Vec<Vec<f64>>) {
 
 fn near(a: f32, b: f64, tolerance: f64) -> bool {
     (f64::from(a) - b).abs() <= tolerance * b.abs().max(1.0)
+}
+
+/// A row mixed, by the definition: every number of the result is a sum of all that have the same place in their panels.
+fn mixed(row: &[f32]) -> Vec<f64> {
+    let panels = row.len() / PANEL;
+    let run = 1 << panels.trailing_zeros();
+    let runs = panels / run;
+    let factor = |to: usize, from: usize| {
+        let sign = if ((to % run) & (from % run)).count_ones().is_multiple_of(2) {
+            1.0
+        } else {
+            -1.0
+        };
+        let same = if to / run == from / run { 1.0 } else { 0.0 };
+        sign * if runs == 1 {
+            same
+        } else {
+            same - 2.0 / runs as f64
+        }
+    };
+    let number = |at: usize| {
+        let from = (0..panels)
+            .map(|from| factor(at / PANEL, from) * f64::from(row[from * PANEL + at % PANEL]));
+        from.sum()
+    };
+    (0..row.len()).map(number).collect()
 }
 
 fn gelu(x: f64) -> f64 {
@@ -69,9 +95,26 @@ proptest! {
         for kernels in Kernels::all() {
             let (bytes, values) = quantized(kernels, std::slice::from_ref(&row));
             let step = f64::from(bytes.ranges[0].scale);
-            for (x, value) in row.iter().zip(&values[0]) {
+            for (x, value) in mixed(&padded(row.clone(), 0.0)).iter().zip(&values[0]) {
                 // The ends of the range may be half a step off, because zero has to be a step.
-                prop_assert!((f64::from(*x) - value).abs() <= step * 1.01, "{}: {x} {value}", kernels.name());
+                prop_assert!((x - value).abs() <= step * 1.01, "{}: {x} {value}", kernels.name());
+            }
+        }
+    }
+
+    #[test]
+    fn mixed_rows_are_those_of_the_definition_and_keep_products(panels in 1usize..50, seed: u64) {
+        let rows = [seed, seed ^ 1].map(|seed| numbers(panels * PANEL, seed));
+        let expected = rows.each_ref().map(|row| mixed(row));
+        let product: f64 = rows[0].iter().zip(&rows[1]).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        let of_mixed: f64 = expected[0].iter().zip(&expected[1]).map(|(a, b)| a * b).sum();
+        let gain = f64::from(mixing_gain(panels * PANEL));
+        prop_assert!((of_mixed - gain * product).abs() <= 1e-9 * gain * rows[0].len() as f64, "{of_mixed} {product}");
+        for kernels in Kernels::all() {
+            let mut row = rows[0].clone();
+            kernels.mix(&mut row);
+            for (got, expected) in row.iter().zip(&expected[0]) {
+                prop_assert!((f64::from(*got) - expected).abs() <= 1e-4, "{}: {got} {expected}", kernels.name());
             }
         }
     }
@@ -82,7 +125,7 @@ proptest! {
         let mut weights = Matrix::zero(inputs, outputs);
         let right: Vec<Vec<f32>> = (0..outputs).map(|output| numbers(inputs, seed.rotate_left(7) ^ output as u64)).collect();
         for (output, row) in right.iter().enumerate() {
-            weights.set(output, row.iter().copied(), output as f32 / 10.0);
+            weights.set(output, row, output as f32 / 10.0);
         }
         for kernels in Kernels::all() {
             let (bytes, values) = quantized(kernels, &left);
@@ -115,7 +158,7 @@ proptest! {
         let left: Vec<Vec<f32>> = (0..rows).map(|row| numbers(inputs, seed ^ row as u64)).collect();
         let mut weights = Matrix::zero(inputs, outputs);
         for output in 0..outputs {
-            weights.set(output, numbers(inputs, seed ^ 99 ^ output as u64).into_iter(), 0.5);
+            weights.set(output, &numbers(inputs, seed ^ 99 ^ output as u64), 0.5);
         }
         let stride = weights.panels() * PANEL;
         for kernels in Kernels::all() {
@@ -133,6 +176,51 @@ proptest! {
             let together = product(&left);
             for (row, numbers) in left.iter().enumerate() {
                 prop_assert_eq!(&together[row * stride..(row + 1) * stride], &product(std::slice::from_ref(numbers))[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn second_bytes_give_what_the_first_leave(rows in 1usize..20, inputs in size(), outputs in size(), seed: u64) {
+        let left: Vec<Vec<f32>> = (0..rows).map(|row| numbers(inputs, seed ^ row as u64)).collect();
+        let right: Vec<Vec<f32>> = (0..outputs).map(|output| numbers(inputs, seed ^ 99 ^ output as u64)).collect();
+        let mut weights = Matrix::zero(inputs, outputs);
+        for (output, row) in right.iter().enumerate() {
+            weights.set(output, row, 0.5);
+        }
+        let width = weights.panels() * PANEL;
+        for kernels in Kernels::all() {
+            let product = |rows: &[Vec<f32>]| {
+                let mut bytes = Rows::default();
+                bytes.resize(rows.len(), inputs, true);
+                for (index, row) in rows.iter().enumerate() {
+                    let row = padded(row.clone(), 0.0);
+                    kernels.quantize(&row, &vec![1.0; row.len()], &mut bytes, index);
+                }
+                let panels = 0..weights.panels();
+                let mut out = vec![f32::NAN; bytes.count() * width];
+                let activation = Activation::None;
+                kernels.multiply(&bytes, &weights, &mut Product { panels: panels.clone(), activation, out: &mut out, stride: width });
+                kernels.join(&weights, panels, Activation::Relu, &mut out);
+                out.truncate(rows.len() * width);
+                out
+            };
+            let together = product(&left);
+            for (row, numbers) in left.iter().enumerate() {
+                prop_assert_eq!(&together[row * width..(row + 1) * width], &product(std::slice::from_ref(numbers))[..]);
+                let numbers = mixed(&padded(numbers.clone(), 0.0));
+                let largest = numbers.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+                for (output, weights) in right.iter().enumerate() {
+                    let largest_weight = weights.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+                    let scale = if largest_weight == 0.0 { 1.0 } else { largest_weight / 127.0 };
+                    let rounded = weights.iter().map(|weight| f64::from((weight / scale).round_ties_even() * scale));
+                    let sum: f64 = rounded.zip(&numbers).map(|(weight, x)| weight * x).sum();
+                    let expected = (sum + 0.5).max(0.0);
+                    let got = f64::from(together[row * width + output]);
+                    // Half a step of the second byte for every input, if none cancelled out; one byte alone would be 250 times as far off.
+                    let bound = inputs as f64 * f64::from(largest_weight) * largest * 2.0 / 255.0 / 254.0 + 1e-5 * (1.0 + sum.abs());
+                    prop_assert!((got - expected).abs() <= bound, "{}: {got} {expected}", kernels.name());
+                }
             }
         }
     }

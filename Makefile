@@ -79,7 +79,7 @@ fuzz: setup             ## Any bytes for every reader of what strangers send (SE
 	  fuzz/target/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -timeout=20 || exit 1; done
 
 deny:                   ## Advisories, licences and sources of all dependencies: deny.toml
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --version 0.20.2 cargo-deny
 	$(CARGO) deny --locked check
 
 BUDGET ?= 0

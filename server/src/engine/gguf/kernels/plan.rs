@@ -18,8 +18,8 @@ pub(super) const TILE: usize = 16;
 /// less for each column; as left-hand ones, they take as long for one column as for sixteen.
 const fn arrangement(format: Format, columns: usize) -> Arrangement {
     match (format, columns) {
-        (Format::Q4_K | Format::Q5_K, 4..=TILE) => Arrangement::Folded,
-        (Format::Q4_K | Format::Q5_K, _) if columns > TILE => Arrangement::Tiles,
+        (Format::Q4_K | Format::Q5_K, 4..=32) => Arrangement::Folded,
+        (Format::Q4_K | Format::Q5_K, 33..) => Arrangement::Tiles,
         (Format::Q6_K, 7..) | (Format::Q4_0 | Format::Q8_0, 13..) => Arrangement::Tiles,
         _ => Arrangement::Columns,
     }
@@ -77,7 +77,7 @@ impl Kernels {
 enum Arrangement {
     /// Block by block, and in each one column after the other.
     Columns,
-    /// The same, to be multiplied in tiles as they are: no more than [`TILE`].
+    /// The same, to be multiplied in tiles as they are.
     Folded,
     /// Block by block, tiles of [`TILE`] columns: in a tile groups of four inputs, in a group each column's four.
     Tiles,
@@ -238,7 +238,11 @@ impl Plan {
     /// Columns with those that fill the last tile.
     fn filled_columns(&self) -> usize {
         match self.arrangement {
-            Arrangement::Columns | Arrangement::Folded => self.columns,
+            Arrangement::Columns => self.columns,
+            #[cfg(target_arch = "x86_64")]
+            Arrangement::Folded => amx::filled_columns(self.columns),
+            #[cfg(not(target_arch = "x86_64"))]
+            Arrangement::Folded => unreachable!("there are no tiles here"),
             Arrangement::Tiles => self.columns.next_multiple_of(TILE),
         }
     }

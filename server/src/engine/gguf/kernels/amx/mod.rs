@@ -9,7 +9,7 @@
 //! - A weight of the K formats, times its own integer scale, has up to 13 bits. It is cut in two, and the sums of both halves are
 //!   exact over the whole block of 256: [`halves`].
 //!
-//! For up to sixteen, it is the other way round where scales are small enough: [`folded`].
+//! For some columns, it is the other way round where scales are small enough: [`folded`].
 //!
 //! Rust's intrinsics for tiles are not stable yet, so the instructions stand here as they are. They are described in Intel's
 //! Architectures Software Developer's Manual, volume 1, chapter 18.
@@ -133,7 +133,7 @@ struct Unpacked {
     pairs: [[[[i32; 4]; 4]; 4]; GROUPS],
 }
 
-pub(super) use self::folded::multiply as multiply_folded;
+pub(super) use self::folded::{filled_columns, multiply as multiply_folded};
 
 /// Bytes of a thread's own memory for [`multiply_folded`].
 pub(super) const FOLDED_BYTES: usize = size_of::<folded::Own>();

@@ -1,8 +1,8 @@
-//! Up to sixteen columns of formats with small scales, which are folded into the weights.
+//! Some columns of formats with small scales, which are folded into the weights.
 //!
 //! Sixteen rows of weights are turned as [`avx512`] does it, so that a vector has four weights of every row: such vectors are the
 //! rows of right-hand tiles, and columns of activations those of the left-hand ones, just as they lie. So a tile of sums has a column a row
-//! and an output a lane, and a product takes no longer than there are columns.
+//! and an output a lane, and vectors have no more to do than there are columns.
 //!
 //! A scale of six bits is cut in two of three, and a weight times each of them still is a byte. So the tiles add up two sums for a whole block
 //! of 256, and all that is left for vectors to do is one of them times eight.
@@ -16,7 +16,6 @@ mod unpack;
 
 use std::arch::x86_64::*;
 use std::cell::Cell;
-use std::ops::Range;
 
 use self::turn::{Turn, shapes};
 use self::unpack::{Head, Unpacking, bytes};
@@ -32,8 +31,37 @@ const VECTOR: usize = 64;
 /// Inputs of a tile.
 const INPUTS: usize = 64;
 
-/// Tiles of a block: steps that it is unpacked and multiplied in.
-const STEPS: usize = SUPER / INPUTS;
+/// Tiles of a block: parts that it is unpacked and multiplied in.
+const PARTS: usize = SUPER / INPUTS;
+
+/// Most sets of columns.
+const SETS: usize = 2;
+
+/// How columns are put together: in `count` sets, each a tile of `each` columns, but the last may have fewer.
+#[derive(Clone, Copy)]
+pub struct Sets {
+    count: usize,
+    each: usize,
+}
+
+impl Sets {
+    fn new(columns: usize) -> Self {
+        let count = columns.div_ceil(TILE);
+        Self {
+            count,
+            each: columns.div_ceil(count),
+        }
+    }
+}
+
+/// Columns with those that fill the last set.
+pub fn filled_columns(columns: usize) -> usize {
+    let sets = Sets::new(columns);
+    sets.count * sets.each
+}
+
+/// Sums of a set's columns for each half, an output a lane.
+type SetSums = [[[i32; GROUP]; TILE]; 2];
 
 /// Weights of a block, times the upper and the lower halves of their scales.
 #[repr(C, align(64))]
@@ -48,12 +76,13 @@ pub struct Own {
     blocks: [Block; 2],
     /// Of the block that is unpacked.
     unpacking: Unpacking,
-    /// Sums of all columns for each half.
-    sums: [[[i32; GROUP]; TILE]; 2],
+    /// In turn: those of one block are computed, while those of the one before are added to the totals. Both lie within 4096 bytes: what
+    /// is loaded from one does not look like what is stored to the other.
+    sums: [[SetSums; 2]; SETS],
     /// In turn, for the three blocks that are in work.
     heads: [Head; 4],
-    /// For each column, an output a lane.
-    totals: [[f32; GROUP]; TILE],
+    /// For each set's columns, an output a lane.
+    totals: [[[f32; GROUP]; TILE]; SETS],
 }
 
 /// See [`Plan::multiply`]; `own` is this thread's own memory.
@@ -75,14 +104,17 @@ pub unsafe fn multiply(
         columns,
         output,
         share,
+        sets: Sets::new(plan.columns),
         coming: Cell::new(std::ptr::null()),
     };
     unsafe {
         let own = own.cast::<Own>();
-        match plan.format {
-            Format::Q4_K => job.blocks::<false>(own),
-            Format::Q5_K => job.blocks::<true>(own),
-            _ => unreachable!("the plan has no such arrangement for other formats"),
+        match (plan.format, job.sets.count) {
+            (Format::Q4_K, 1) => job.blocks::<false, 1>(own),
+            (Format::Q4_K, SETS) => job.blocks::<false, SETS>(own),
+            (Format::Q5_K, 1) => job.blocks::<true, 1>(own),
+            (Format::Q5_K, SETS) => job.blocks::<true, SETS>(own),
+            _ => unreachable!("the plan has no such arrangement for others"),
         }
     }
 }
@@ -94,6 +126,7 @@ struct Job<'a> {
     columns: Columns,
     output: Output,
     share: &'a Share,
+    sets: Sets,
     /// What to ask for next.
     coming: Cell<*const u8>,
 }
@@ -118,16 +151,15 @@ impl Place {
 
 impl Job<'_> {
     #[inline(always)]
-    unsafe fn blocks<const FIFTH: bool>(&self, own: *mut Own) {
+    unsafe fn blocks<const FIFTH: bool, const SETS: usize>(&self, own: *mut Own) {
         let blocks = self.plan.blocks();
         let all = self.share.groups.len() * blocks;
-        let _tiles = Tiles::new(shapes(self.plan.columns));
+        let _tiles = Tiles::new(shapes(self.sets));
         let first = Place {
             group: self.share.groups.start,
             block: 0,
         };
         let [mut unpacking, mut multiplying, mut adding] = [first; 3];
-        let half = self.plan.columns / 2;
         let stride = self.weights.stride;
         for turn in 0..all + 2 {
             unsafe {
@@ -144,39 +176,44 @@ impl Job<'_> {
                 let tiles = Turn {
                     turn,
                     all,
+                    sets: self.sets,
                     weights: own.blocks[(turn + 1) % 2].halves.as_ptr().cast(),
                     next_weights: own.blocks[turn % 2].halves.as_ptr().cast(),
                     activations: activations(multiplying),
                     next_activations: activations(unpacking),
-                    sums: own.sums.as_mut_ptr().cast(),
+                    sums: own.sums.as_mut_ptr(),
                 };
                 if turn < all {
                     let head = &mut own.heads[turn % 4];
                     own.unpacking.begin::<FIFTH>(from, stride, head);
                 }
-                macro_rules! step {
-                    ($step:literal) => {
-                        tiles.step::<$step>();
+                // Written out, so that each has its number.
+                macro_rules! part {
+                    ($part:literal) => {
+                        // The parts of a set in a row: as many as there are sets.
+                        for step in $part * SETS..($part + 1) * SETS {
+                            tiles.step::<SETS>(step / PARTS, step % PARTS);
+                        }
                         if turn < all {
                             self.ask::<FIFTH>();
                             let to = own.blocks[turn % 2].halves.as_mut_ptr().cast::<u8>();
-                            own.unpacking.part::<FIFTH>($step, from, stride, to);
+                            own.unpacking.part::<FIFTH>($part, from, stride, to);
+                        }
+                        // The last of these sums were stored in the first step.
+                        if turn > 1 && $part % 2 == 1 {
+                            for set in 0..SETS {
+                                let before = &own.sums[set][turn % 2];
+                                let head = &own.heads[(turn + 2) % 4];
+                                let totals = &mut own.totals[set];
+                                self.add(set, $part / 2, adding, before, head, totals);
+                            }
                         }
                     };
                 }
-                step!(0);
-                step!(1);
-                let head = &own.heads[(turn + 2) % 4];
-                if turn > 1 {
-                    self.add::<FIFTH>(0..half, adding, &own.sums, head, &mut own.totals);
-                }
-                step!(2);
-                step!(3);
-                let head = &own.heads[(turn + 2) % 4];
-                if turn > 1 {
-                    let columns = half..self.plan.columns;
-                    self.add::<FIFTH>(columns, adding, &own.sums, head, &mut own.totals);
-                }
+                part!(0);
+                part!(1);
+                part!(2);
+                part!(3);
             }
             adding = multiplying;
             multiplying = unpacking;
@@ -201,19 +238,20 @@ impl Job<'_> {
     /// Asks for as much of the next group as is unpacked of this one in a step.
     #[inline(always)]
     fn ask<const FIFTH: bool>(&self) {
-        let bytes = GROUP * bytes(FIFTH) / STEPS;
+        let bytes = GROUP * bytes(FIFTH) / PARTS;
         let coming = self.coming.get();
         avx512::ask_for(coming, bytes);
         self.coming.set(coming.wrapping_add(bytes));
     }
 
-    /// Adds a block's sums to the totals of some columns.
+    /// Adds a block's sums to the totals of one half of a set's columns.
     #[inline(always)]
-    unsafe fn add<const FIFTH: bool>(
+    unsafe fn add(
         &self,
-        columns: Range<usize>,
+        set: usize,
+        half: usize,
         place: Place,
-        sums: &[[[i32; GROUP]; TILE]; 2],
+        sums: &SetSums,
         head: &Head,
         totals: &mut [[f32; GROUP]; TILE],
     ) {
@@ -221,13 +259,17 @@ impl Job<'_> {
         let (first, skip) = self.plan.group(place.group);
         // Nothing that is stored here changes these.
         let (pairs, factors, leasts) = (head.pairs, head.factors, head.leasts);
-        let mut unit = self.plan.unit(columns.start, place.block);
-        let mut to = (self.output.numbers).wrapping_add(columns.start * self.output.stride + first);
+        let count = (self.plan.columns - set * self.sets.each).min(self.sets.each);
+        let rows = count * half / 2..count * (half + 1) / 2;
+        let column = set * self.sets.each + rows.start;
+        let mut unit = self.plan.unit(column, place.block);
+        let mut to = (self.output.numbers).wrapping_add(column * self.output.stride + first);
+        let [upper, lower] = sums;
         unsafe {
-            for ((upper, lower), kept) in sums[0][columns.clone()]
+            for ((upper, lower), kept) in upper[rows.clone()]
                 .iter()
-                .zip(&sums[1][columns.clone()])
-                .zip(&mut totals[columns])
+                .zip(&lower[rows.clone()])
+                .zip(&mut totals[rows])
             {
                 let upper = _mm512_load_si512(upper.as_ptr().cast());
                 let lower = _mm512_load_si512(lower.as_ptr().cast());

@@ -77,14 +77,14 @@ impl Unpacking {
     #[inline(always)]
     pub unsafe fn part<const FIFTH: bool>(
         &self,
-        step: usize,
+        part: usize,
         block: *const u8,
         stride: usize,
         to: *mut u8,
     ) {
         unsafe {
-            let [low_scales, high_scales] = [self.scales(2 * step), self.scales(2 * step + 1)];
-            let nibbles = block.add(if FIFTH { 48 } else { 16 } + 32 * step);
+            let [low_scales, high_scales] = [self.scales(2 * part), self.scales(2 * part + 1)];
+            let nibbles = block.add(if FIFTH { 48 } else { 16 } + 32 * part);
             for half in 0..2 {
                 let bytes = avx512::turn(nibbles.add(16 * half), stride);
                 for (n, (bytes, bits)) in bytes.into_iter().zip(self.fifths[half]).enumerate() {
@@ -102,10 +102,10 @@ impl Unpacking {
                             let fifth = _mm512_set1_epi8(0x10);
                             _mm512_ternarylogic_epi32::<0xf8>(four, bits, fifth)
                         };
-                        low = join(low, bit(2 * step));
-                        high = join(high, bit(2 * step + 1));
+                        low = join(low, bit(2 * part));
+                        high = join(high, bit(2 * part + 1));
                     }
-                    let row = to.add((INPUTS / 4 * step + 4 * half + n) * VECTOR);
+                    let row = to.add((INPUTS / 4 * part + 4 * half + n) * VECTOR);
                     for (at, scales) in [0, SUPER * GROUP].into_iter().zip([0, 1]) {
                         let low = _mm512_mullo_epi16(low, low_scales[scales]);
                         let high = _mm512_mullo_epi16(high, high_scales[scales]);

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -38,6 +39,10 @@ const IDLE_LIMIT: Duration = Duration::from_secs(90);
 
 /// How long bytes of a reply may go unacknowledged.
 const UNREAD_LIMIT: Duration = Duration::from_secs(60);
+
+/// Bytes of a reply that the kernel takes beyond what the client has room for. Without a bound it takes megabytes of its own memory for a
+/// client that does not read, and the generation learns so much later of it.
+const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Largest head of a request, and what hyper reads ahead.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -238,14 +243,15 @@ async fn answer(
     }
 }
 
-/// Small pieces leave at once, and a reader that has stopped reading is noticed. Neither is worth a refusal.
+/// Small pieces leave at once, and a reader that has stopped reading is noticed. None of it is worth a refusal.
 fn prepare(stream: &TcpStream) {
-    let milliseconds =
-        u32::try_from(UNREAD_LIMIT.as_millis()).expect("a minute is few milliseconds");
-    let unread = rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds);
-    if let (Err(error), _) | (_, Err(error)) =
-        (stream.set_nodelay(true), unread.map_err(io::Error::from))
-    {
+    let socket = SockRef::from(stream);
+    let options = [
+        socket.set_tcp_nodelay(true),
+        socket.set_tcp_user_timeout(Some(UNREAD_LIMIT)),
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES),
+    ];
+    for error in options.into_iter().filter_map(Result::err) {
         tracing::debug!(%error, "socket option refused");
     }
 }

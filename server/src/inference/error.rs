@@ -66,7 +66,7 @@ pub enum Error {
     /// The worker process ended, stopped answering or sent nonsense while the job was under way.
     #[error("the model's worker process stopped unexpectedly; the next request starts it again")]
     WorkerLost,
-    /// The caller reads so slowly that the bound on undelivered events was reached.
+    /// The caller does not read, or so slowly that too much waits for it.
     #[error("the reply was not read fast enough")]
     SlowReader,
     /// The server is shutting down.

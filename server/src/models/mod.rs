@@ -25,11 +25,12 @@ use crate::duration::KeepAlive;
 use crate::engine::Facts;
 pub use crate::engine::gguf::KNOWS_GPUS;
 use crate::inference::encode::{Ask, Encoded};
-use crate::inference::generate::{self, Admitted, Generate};
+use crate::inference::generate::{Admitted, Generate};
 use crate::inference::{Error, Token};
 use crate::metrics;
 use crate::sandbox::limits;
 use crate::store::{Model, Name, Store};
+pub use crate::worker::Generation;
 use crate::worker::{self, Confinement, Suspects, Worker};
 
 /// A cheap handle on everything that is loaded.
@@ -302,19 +303,12 @@ impl Lease {
         self.waited
     }
 
-    /// Starts a generation and waits until it is admitted.
+    /// Starts a generation and waits until it is admitted. It keeps the model loaded until it is over.
     ///
     /// # Errors
     /// See [`Worker::generate`].
     pub async fn generate(&self, job: Generate) -> Result<(Admitted, Generation), Error> {
-        let (admitted, inner) = self.worker.generate(job).await?;
-        Ok((
-            admitted,
-            Generation {
-                inner,
-                _lease: self.clone(),
-            },
-        ))
+        self.worker.generate_with(job, self.clone()).await
     }
 
     /// Turns texts into vectors, scores, or labelled parts.
@@ -352,19 +346,5 @@ impl Lease {
     /// See [`Worker::pieces`].
     pub async fn pieces(&self, tokens: Vec<Token>) -> Result<Vec<Vec<u8>>, Error> {
         self.worker.pieces(tokens).await
-    }
-}
-
-/// A running generation; it keeps its model loaded. Dropping it cancels the job within one step.
-#[derive(Debug)]
-pub struct Generation {
-    inner: worker::Generation,
-    _lease: Lease,
-}
-
-impl Generation {
-    /// The next event: `Text` any number of times, then exactly one `Finished` or `Failed`, then `None`.
-    pub async fn next(&mut self) -> Option<generate::Event> {
-        self.inner.next().await
     }
 }

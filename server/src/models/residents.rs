@@ -215,10 +215,15 @@ impl Residents {
     pub fn dismiss(&self) {
         // First, so that nobody who comes between this and that starts another worker.
         self.dismissed.send_replace(true);
-        for resident in self.table().values() {
-            if let State::Ready(worker) = &resident.state {
-                worker.dismiss();
-            }
+        let workers: Vec<Worker> = (self.table().values())
+            .filter_map(|resident| match &resident.state {
+                State::Ready(worker) => Some(worker.clone()),
+                State::Vacant | State::Loading(_) => None,
+            })
+            .collect();
+        // Not while the table is locked: a job that ends gives its seat back.
+        for worker in workers {
+            worker.dismiss();
         }
     }
 

@@ -9,15 +9,16 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::Settings;
 use super::frame::{self, FrameError, ToWorker};
+use super::outlet::{Delivery, Outlet};
 use super::suspects::{Suspects, Trace};
 use crate::inference::encode;
-use crate::inference::{Error, Event, Job, JobId, Step, Token, generate};
+use crate::inference::{Error, Event, Job, JobId, Step, Token};
 
 /// Where the events of a job go.
 #[derive(Debug)]
 pub enum Reply {
     /// A generation's events, several.
-    Generate(mpsc::Sender<generate::Event>),
+    Generate(Outlet),
     /// The one event of an encoding.
     Encode(oneshot::Sender<encode::Event>),
     /// The one event of a `Tokenize`.
@@ -72,7 +73,9 @@ struct Pending {
 /// A submitted job. Dropping it cancels the job unless its last event has arrived.
 #[derive(Debug)]
 pub struct Ticket {
-    connection: Arc<Connection>,
+    shared: Arc<Shared>,
+    // A last event may wait for its reader for long; that is no reason to keep the worker.
+    frames: mpsc::WeakSender<Vec<u8>>,
     id: JobId,
 }
 
@@ -124,9 +127,9 @@ impl Connection {
         self.shared.table().over.is_some()
     }
 
-    /// Why jobs end without a last event of their own: the process is gone, or its callers were sent away.
+    /// See [`Shared::why_over`].
     pub fn why_over(&self) -> Option<Error> {
-        self.shared.table().over.clone()
+        self.shared.why_over()
     }
 
     /// Ends all jobs and takes no more: the server is shutting down.
@@ -158,7 +161,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Busy`] at the limit of jobs, [`Error::InvalidJob`] for one too large to send, [`Error::WorkerLost`],
     /// [`Error::Suspect`] for what workers may have died of.
-    pub fn submit(self: &Arc<Self>, job: Job, reply: Reply) -> Result<Ticket, Error> {
+    pub fn submit(&self, job: Job, reply: Reply) -> Result<Ticket, Error> {
         let trace = self.shared.suspects.trace(&self.shared.label, &job);
         self.shared.suspects.admit(trace, Instant::now())?;
         let id = self.shared.reserve()?;
@@ -171,7 +174,8 @@ impl Connection {
         self.shared.insert(id, Pending { reply, trace })?;
         // From here on the ticket takes the job out of the table again, whatever happens.
         let ticket = Ticket {
-            connection: Arc::clone(self),
+            shared: Arc::clone(&self.shared),
+            frames: self.frames.downgrade(),
             id,
         };
         match self.frames.try_send(frame) {
@@ -184,13 +188,27 @@ impl Connection {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.connection.shared.forget(self.id) {
-            cancel(&self.connection.frames, &self.connection.shared, self.id);
+        // The worker hears of it unless nobody keeps it any more, be it that this job was the last who did.
+        let frames = self.frames.upgrade();
+        if let (true, Some(frames)) = (self.shared.forget(self.id), frames) {
+            cancel(&frames, &self.shared, self.id);
         }
     }
 }
 
+impl Ticket {
+    /// See [`Shared::why_over`].
+    pub fn why_over(&self) -> Option<Error> {
+        self.shared.why_over()
+    }
+}
+
 impl Shared {
+    /// Why jobs end without a last event of their own: the process is gone, or its callers were sent away.
+    fn why_over(&self) -> Option<Error> {
+        self.table().over.clone()
+    }
+
     /// Notes what a step left.
     pub fn step(&self, step: &Step) {
         self.running.store(step.running, Ordering::Relaxed);
@@ -217,25 +235,30 @@ impl Shared {
             self.suspects.answered(trace);
         }
         match (reply, event) {
-            (Reply::Generate(events), Event::Generate(event)) => match events.try_send(event) {
-                Ok(()) if !over => {
-                    let reply = Reply::Generate(events);
+            (Reply::Generate(mut outlet), Event::Generate(event)) => {
+                let delivery = outlet.deliver(event, Instant::now);
+                if delivery == Delivery::Waits && !over {
+                    let reply = Reply::Generate(outlet);
                     table.jobs.insert(id, Pending { reply, trace });
+                    return Ok(());
                 }
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    drop(table);
-                    if let Some(frames) = frames.upgrade() {
-                        cancel(&frames, self, id);
-                    }
+                // What it holds on to may want this table when it is let go.
+                drop(table);
+                drop(outlet);
+                if let (Delivery::TooSlow, Some(frames)) = (delivery, frames.upgrade()) {
+                    cancel(&frames, self, id);
                 }
-            },
+            }
             // The receivers may have left a moment ago.
             (Reply::Encode(sender), Event::Encode(event)) => drop(sender.send(event)),
             (Reply::Tokens(sender), Event::Tokenized(result)) => drop(sender.send(result)),
             (Reply::Text(sender), Event::Detokenized(result)) => drop(sender.send(result)),
             (Reply::Pieces(sender), Event::Pieces(result)) => drop(sender.send(result)),
-            _ => return Err(Nonsense),
+            (reply, _) => {
+                drop(table);
+                drop(reply);
+                return Err(Nonsense);
+            }
         }
         Ok(())
     }
@@ -287,7 +310,9 @@ impl Shared {
     }
 
     fn forget(&self, id: JobId) -> bool {
-        self.table().jobs.remove(&id).is_some()
+        // What it holds on to is let go when the table is free again.
+        let job = self.table().jobs.remove(&id);
+        job.is_some()
     }
 
     /// The table is whole between any two statements that hold it, so a panic elsewhere leaves it usable.

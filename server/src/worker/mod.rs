@@ -13,11 +13,13 @@ mod ffi;
 pub mod frame;
 mod generation;
 pub mod make;
+mod outlet;
 mod output;
 mod spawn;
 mod supervise;
 mod suspects;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +76,8 @@ impl Settings {
     }
 }
 
-/// A loaded model in its process. Cheap to clone; the process ends when the last clone and the last [`Generation`] are gone.
+/// A loaded model in its process. Cheap to clone; the process ends when the last clone is gone and the last
+/// [`Generation`] is over, whether it has been read or not.
 #[derive(Clone, Debug)]
 pub struct Worker {
     connection: Arc<Connection>,
@@ -155,7 +158,20 @@ impl Worker {
     /// # Errors
     /// Whatever refused or ended the job before its first event.
     pub async fn generate(&self, job: Generate) -> Result<(Admitted, Generation), Error> {
-        let mut generation = Generation::start(&self.connection, job)?;
+        self.generate_with(job, self.clone()).await
+    }
+
+    /// The same for one that needs something, such as the model's place in memory, until it is over. It does not have to be read by then: who
+    /// reads slowly keeps nobody from it.
+    ///
+    /// # Errors
+    /// Whatever refused or ended the job before its first event.
+    pub async fn generate_with(
+        &self,
+        job: Generate,
+        needed: impl Any + Send + Sync,
+    ) -> Result<(Admitted, Generation), Error> {
+        let mut generation = Generation::start(&self.connection, job, Box::new(needed))?;
         match generation.next().await {
             Some(generate::Event::Admitted(admitted)) => Ok((admitted, generation)),
             Some(generate::Event::Failed(error)) => Err(error),

@@ -1,10 +1,14 @@
 //! Who gets in when there is not room for all, and what a caller can see of the line.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
 
 use crate::server::Server;
 
@@ -31,7 +35,7 @@ async fn eventually_shows(server: &Server, what: &str, shows: impl Fn(&Value) ->
         if shows(&ps) {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("/api/ps never showed {what}");
 }
@@ -70,6 +74,42 @@ async fn a_request_for_another_model_waits_until_there_is_room_and_is_seen_waiti
             && ps["models"][0]["name"] == "tiny-embed:latest"
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_over_keeps_no_model_for_whoever_does_not_read_it() {
+    let server = Server::start_with([("OLLAMA_MAX_LOADED_MODELS", "1")]).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut unread = socket.connect(server.address()).await.unwrap();
+    // Half a megabyte, of which the sockets take less than half.
+    let mut body = endless();
+    body["grammar"] = json!({ "regex": "[a-z ]{2000,}" });
+    body["options"]["num_predict"] = json!(250);
+    body["logprobs"] = json!(true);
+    body["top_logprobs"] = json!(20);
+    let body = body.to_string();
+    let head = format!(
+        "POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    unread.write_all((head + &body).as_bytes()).await.unwrap();
+    eventually_shows(&server, "a job", |ps| ps["models"][0]["running"] == 1).await;
+
+    let embed = server.post(
+        "/api/embed",
+        json!({ "model": "tiny-embed", "input": "a text" }),
+    );
+    let reply = timeout(Duration::from_secs(30), embed).await;
+    assert_eq!(reply.expect("there is room before long").status, 200);
+    // All of it is still to be had.
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n0\r\n\r\n") {
+        assert_ne!(unread.read_buf(&mut answer).await.unwrap(), 0);
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.len() > 300_000, "{} bytes", answer.len());
+    assert!(answer.contains(r#""done":true"#));
 }
 
 /// Keeps one model busy without a pause, one request beginning before the last has ended, while another model is wanted.

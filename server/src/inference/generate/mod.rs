@@ -148,6 +148,13 @@ pub struct Text {
 }
 
 impl Text {
+    /// Adds what came after.
+    pub fn append(&mut self, later: Self) {
+        self.text.push_str(&later.text);
+        self.tokens += later.tokens;
+        self.logprobs.extend(later.logprobs);
+    }
+
     /// Whether there is nothing to tell.
     #[must_use]
     pub fn is_empty(&self) -> bool {

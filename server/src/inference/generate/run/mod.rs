@@ -302,19 +302,24 @@ impl Loop<'_> {
         let length = self.scheduler.sampled(slot, choice.token);
         let job = (self.jobs.get_mut(&id)).expect("the scheduler knows only these");
         let said = job.say(choice, &*self.engine, &mut self.bytes, now);
-        self.push_text(id, said.text);
-        if said.is_over {
-            self.finish(slot, Finish::Stop, now);
-        } else if let Some(reason) = length {
-            self.finish(slot, reason, now);
+        let over = said.is_over.then_some(Finish::Stop).or(length);
+        match over {
+            Some(reason) => self.finish_with(slot, reason, said.text, now),
+            None => self.push_text(id, said.text),
         }
         true
     }
 
     fn finish(&mut self, slot: Slot, reason: Finish, now: Instant) {
+        self.finish_with(slot, reason, Text::default(), now);
+    }
+
+    /// Ends a job whose last token said this. What was held back comes with it: there are never more pieces than tokens.
+    fn finish_with(&mut self, slot: Slot, reason: Finish, mut text: Text, now: Instant) {
         let ended = self.scheduler.finish(slot);
         let job = (self.jobs.remove(&ended.id)).expect("the scheduler knows only these");
-        let (text, finished) = job.finish(reason, ended.tokens, self.engine.beginning(), now);
+        let (rest, finished) = job.finish(reason, ended.tokens, self.engine.beginning(), now);
+        text.append(rest);
         self.push_text(ended.id, text);
         self.push_own(ended.id, Event::Finished(finished));
     }

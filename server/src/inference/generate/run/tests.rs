@@ -536,6 +536,24 @@ fn what_might_have_become_a_stop_string_comes_at_the_end() {
 }
 
 #[test]
+fn there_are_no_more_pieces_than_tokens() {
+    let limited = Generate {
+        stop: vec!["woo".into()],
+        max_tokens: Some(2),
+        ..job("x")
+    };
+    let served = serve(&mut fake::Engine::new(&script("one two")), vec![limited]);
+    let pieces: Vec<String> = (served.events.into_iter())
+        .filter_map(|(_, event)| match event {
+            inference::Event::Generate(Event::Text(text)) => Some(text.text),
+            _ => None,
+        })
+        .collect();
+    // "wo" waits for what comes next, which is the end.
+    assert_eq!(pieces, ["one", " two"]);
+}
+
+#[test]
 fn the_number_of_tokens_can_be_limited() {
     let check = |max_tokens, text: &str, generated, reason| {
         let limited = Generate {

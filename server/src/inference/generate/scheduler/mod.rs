@@ -1,6 +1,6 @@
 //! Who advances in the next step: decisions only, no engine, clock, thread or I/O.
 //!
-//! Jobs wait in the order they came until a slot is idle and there are cells for their prompt. What ended jobs leave in
+//! Jobs wait, each caller's in the order they came and the callers by turns, until a slot is idle and there are cells for their prompt. What ended jobs leave in
 //! the cache stays until its cells are wanted, and a prompt goes on from wherever its beginning is known, be it in a
 //! sequence that is running ([`sequence`]). A step takes one token of every stream, and beside them either a part of the
 //! prompts that are still being computed, as much as [`Pace`] allows, or guesses of what the streams will say ([`guess`]).

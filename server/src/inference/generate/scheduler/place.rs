@@ -4,9 +4,10 @@
 //! the prompt in their first tokens, and a tree of them would have to be kept true in every cut, shift and eviction.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use super::sequence::{Running, Sequence};
-use super::{Assigned, ROOM, Request, Scheduler, count};
+use super::{Assigned, ROOM, Request, Scheduler, Scope, count};
 use crate::inference::generate::Slot;
 
 /// A cached prefix below one part in this many of the prompt is not worth giving up another job's longer cache for.
@@ -15,26 +16,44 @@ const WORTHWHILE_PREFIX_PARTS: usize = 10;
 /// A prompt waits for one that is being computed if that spares it so many tokens.
 const WORTH_WAITING: usize = 128;
 
-/// Waiting jobs that are looked at, from the one that waited longest, for one that need not wait for another's prompt.
+/// Waiting jobs that are looked at, from the one whose turn it is, for one that need not wait for another's prompt.
 const LOOKED_AT: usize = 64;
 
 impl Scheduler {
-    /// Gives the job that waited longest a slot, if one is idle and there are cells for it. One whose prompt begins as
+    /// Gives the job whose turn it is a slot, if one is idle and there are cells for it. One whose prompt begins as
     /// another's that is being computed lets others pass until it can go on from there.
     pub fn assign(&mut self) -> Option<Assigned> {
         let is_paused = |one: &Sequence| one.running.as_ref().is_some_and(|job| job.is_paused);
         if self.running() >= self.slots || self.sequences.iter().any(is_paused) {
             return None;
         }
-        let choices = (0..).zip(self.waiting.iter().take(LOOKED_AT));
-        let (place, choice) = choices
-            .filter_map(|(place, request)| Some((place, self.choose(request)?)))
-            .next()?;
+        let turns = self.turns();
+        let mut looked_at = turns.into_iter().take(LOOKED_AT);
+        let (place, choice) =
+            looked_at.find_map(|place| Some((place, self.choose(&self.waiting[place])?)))?;
         if !self.has_room(&self.waiting[place], choice) {
             return None;
         }
         let request = self.waiting.remove(place).expect("it was just looked at");
         Some(self.place(request, choice))
+    }
+
+    /// The places of the waiting jobs in the order of their turns: those of one caller in the order they came, and of several callers
+    /// the one's first who would then have the fewest running, so that nobody waits behind all that another has sent.
+    fn turns(&self) -> Vec<usize> {
+        let mut of_caller: HashMap<Scope, usize> = HashMap::new();
+        for sequence in self.sequences.iter().filter(|one| !one.is_idle()) {
+            *of_caller.entry(sequence.scope).or_default() += 1;
+        }
+        let mut turns: Vec<(usize, usize)> = (self.waiting.iter().enumerate())
+            .map(|(place, request)| {
+                let before = of_caller.entry(request.scope).or_default();
+                *before += 1;
+                (*before, place)
+            })
+            .collect();
+        turns.sort_unstable();
+        turns.into_iter().map(|(_, place)| place).collect()
     }
 
     /// Where a prompt is to be computed, going on from what; nowhere if it is better to wait.

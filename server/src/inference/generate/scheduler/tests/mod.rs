@@ -296,6 +296,39 @@ fn guesses_that_are_right_save_steps() {
 }
 
 #[test]
+fn nobody_waits_behind_all_that_another_caller_has_sent() {
+    let mut scheduler = Scheduler::new(LIMITS);
+    // Eight of one caller, then two of another and one of a third.
+    for (id, scope) in (0..).zip([7, 7, 7, 7, 7, 7, 7, 7, 8, 8, 9]) {
+        scheduler.submit(Request {
+            id,
+            scope,
+            prompt: prompt(2, 10),
+            keep: 0,
+            shift: true,
+            max_tokens: 8,
+        });
+    }
+    let mut begun = Vec::new();
+    for _ in 0..11 {
+        while let Some(assigned) = scheduler.assign() {
+            scheduler.start(assigned.slot, 0);
+            begun.push(assigned.id);
+        }
+        // Whoever runs longest is done.
+        let oldest = (0..LIMITS.sequences).filter(|slot| scheduler.job(*slot).is_some());
+        let slot = oldest.min_by_key(|slot| {
+            begun
+                .iter()
+                .position(|id| Some(*id) == scheduler.job(*slot))
+        });
+        scheduler.finish(slot.unwrap());
+    }
+    // One of each, then by turns as long as they have any.
+    assert_eq!(begun, [0, 8, 10, 1, 9, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
 fn a_prompt_is_computed_as_far_as_its_images_are_encoded() {
     let mut scheduler = Scheduler::new(Limits {
         slots: 2,

@@ -146,11 +146,13 @@ impl Elements {
     /// Judges a text that begins with a function's element.
     fn call(&self, text: &str, inner: Inner, is_certain: bool) -> Reading {
         let named = &text[inner.function.len()..];
-        let Some((name, rest)) = tag(named, inner.name_end) else {
-            return match named.contains(['\n', '<']) {
-                true => Reading::None,
-                false => Reading::Open,
-            };
+        let found = tag(named, inner.name_end);
+        let head = found.map_or(named, |(_, rest)| &named[..named.len() - rest.len()]);
+        if head.contains(['\n', '<']) {
+            return Reading::None;
+        }
+        let Some((name, rest)) = found else {
+            return Reading::Open;
         };
         if name.is_empty() || (!is_certain && !self.kinds.knows(name)) {
             return Reading::None;

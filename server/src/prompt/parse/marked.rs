@@ -60,6 +60,9 @@ impl Format for Marked {
     fn step(&mut self, text: &str, _: SoFar) -> Step {
         if self.unclosed {
             let trimmed = text.trim_start();
+            if trimmed.is_empty() {
+                return Step::Wait;
+            }
             if trimmed.starts_with(['{', '[']) {
                 // A further call between the same marks.
                 return match json::after_tag(&mut self.scan, trimmed, "") {

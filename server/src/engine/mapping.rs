@@ -71,11 +71,14 @@ impl Drop for Mapping {
     }
 }
 
+/// Where memory of our own begins that is read in vectors: at a line of the cache, as sections of files do. A vector that lies across two takes twice as long.
+const LINE_BYTES: usize = 64;
+
 /// Signed bytes: of their own, or a part of a mapped file.
 #[derive(Debug)]
 pub enum SignedBytes {
-    /// In memory.
-    Owned(Vec<i8>),
+    /// In memory: this part, which begins at a line of the cache.
+    Owned(Vec<i8>, Range<usize>),
     /// In a file.
     Mapped(Arc<Mapping>, Range<usize>),
 }
@@ -88,10 +91,19 @@ impl SignedBytes {
         Some(Self::Mapped(Arc::clone(file), range))
     }
 
+    /// So many zeros of its own.
+    #[must_use]
+    pub fn zeros(length: usize) -> Self {
+        let bytes = vec![0; length + LINE_BYTES];
+        // The vector is never grown, so it stays where it is.
+        let start = bytes.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES);
+        Self::Owned(bytes, start..start + length)
+    }
+
     /// The bytes, to be changed: `None` for those of a file.
-    pub fn own(&mut self) -> Option<&mut Vec<i8>> {
+    pub fn own(&mut self) -> Option<&mut [i8]> {
         match self {
-            Self::Owned(bytes) => Some(bytes),
+            Self::Owned(bytes, range) => Some(&mut bytes[range.clone()]),
             Self::Mapped(..) => None,
         }
     }
@@ -107,7 +119,7 @@ impl SignedBytes {
 
 impl Default for SignedBytes {
     fn default() -> Self {
-        Self::Owned(Vec::new())
+        Self::Owned(Vec::new(), 0..0)
     }
 }
 
@@ -116,7 +128,7 @@ impl Deref for SignedBytes {
 
     fn deref(&self) -> &[i8] {
         match self {
-            Self::Owned(bytes) => bytes,
+            Self::Owned(bytes, range) => &bytes[range.clone()],
             Self::Mapped(file, range) => {
                 let bytes = &file[range.clone()];
                 // SAFETY: the two types have one size and alignment, and every value of one is a value of the other.
@@ -143,6 +155,19 @@ mod tests {
         drop(folder);
         assert_eq!(part[..], [-1, 3]);
         assert_eq!(part.as_unsigned(), [0xff, 3]);
+    }
+
+    #[test]
+    fn bytes_of_our_own_begin_at_a_line() {
+        for length in [0, 1, 100, 1 << 20] {
+            let mut bytes = SignedBytes::zeros(length);
+            assert_eq!(
+                (bytes.len(), bytes.as_ptr().addr() % LINE_BYTES),
+                (length, 0)
+            );
+            bytes.own().unwrap().fill(-1);
+            assert!(bytes.iter().all(|byte| *byte == -1));
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod create;
 mod differential;
 mod encoder;
 mod encoder_families;
+mod encoder_layouts;
 mod families;
 mod floats;
 mod folder;

@@ -385,7 +385,8 @@ impl Maker<'_> {
         let name = self.names.embedding("word_embeddings.weight");
         let rows = self.table_rows(&name)?;
         let width = self.shape.width;
-        let mut bytes = Vec::with_capacity(rows * width);
+        let mut bytes = SignedBytes::zeros(rows * width);
+        let mut left = bytes.own().expect("they were made here");
         let mut scales = Vec::with_capacity(rows);
         for first in (0..rows).step_by(TABLE_ROWS) {
             let numbers = self
@@ -398,12 +399,16 @@ impl Maker<'_> {
                 } else {
                     1.0
                 };
-                bytes.extend(row.iter().map(|x| (x / scale).round_ties_even() as i8));
+                let (to, behind) = left.split_at_mut(width);
+                for (byte, x) in to.iter_mut().zip(row) {
+                    *byte = (x / scale).round_ties_even() as i8;
+                }
+                left = behind;
                 scales.push(scale);
             }
         }
         Ok(ByteTable {
-            bytes: SignedBytes::Owned(bytes),
+            bytes,
             scales,
             width,
         })

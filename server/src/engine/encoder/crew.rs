@@ -16,8 +16,8 @@ use crate::inference::encode::Tokenized;
 /// activations stay near as well.
 const PACK_TOKENS: usize = 128;
 
-/// Pieces for each thread that a step is cut into. More than one, so that a thread that is late or slow finds less to do. A pack that is not shared has as many:
-/// what lies in memory between the parts of a piece is then as little.
+/// Pieces for each thread that a step is cut into. More than one, so that a thread that is late or slow finds less to do. Attention
+/// of a pack that is not shared has as many.
 const PIECES: usize = 2;
 
 /// Tokens from which on a pack is shared. A smaller one is done before another thread is awake.
@@ -82,37 +82,28 @@ impl Crew {
         let is_short = |text: &Tokenized| text.ids.len() <= SHORT_TOKENS;
         let (short, long): (Vec<&Tokenized>, Vec<&Tokenized>) =
             texts.iter().partition(|text| is_short(text));
-        if long.is_empty() {
-            return self.encode_alike(&short, true);
+        let mut encoded = if texts.len() > 1 && tokens(texts) > PACK_TOKENS {
+            self.in_packs(&short, &long)
+        } else {
+            [(&short, true), (&long, false)].map(|(texts, is_precise)| match texts.is_empty() {
+                true => Vec::new(),
+                false => self.together(texts, is_precise),
+            })
         }
-        if short.is_empty() {
-            return self.encode_alike(&long, false);
-        }
-        let mut short = self.encode_alike(&short, true).into_iter();
-        let mut long = self.encode_alike(&long, false).into_iter();
-        let of = |text: &&Tokenized| {
-            if is_short(text) {
-                short.next()
-            } else {
-                long.next()
-            }
-        };
+        .map(Vec::into_iter);
+        let of = |text: &&Tokenized| encoded[usize::from(!is_short(text))].next();
         texts.iter().map_while(of).collect()
     }
 
-    /// The same for texts that are all short, and so to be computed precisely, or all not.
-    fn encode_alike(&mut self, texts: &[&Tokenized], is_precise: bool) -> Vec<Vec<f32>> {
-        let tokens: usize = texts.iter().map(|text| text.ids.len()).sum();
-        if texts.len() > 1 && tokens > PACK_TOKENS {
-            return self.in_packs(texts, tokens, is_precise);
-        }
+    /// Texts of a pack that all threads share. They are all short, and so to be computed precisely, or all not.
+    fn together(&mut self, texts: &[&Tokenized], is_precise: bool) -> Vec<Vec<f32>> {
         let pack = Pack {
             is_precise,
+            is_shared: !self.hands.is_empty() && tokens(texts) >= SHARED_TOKENS,
             ..Pack::of(texts.iter().copied())
         };
-        let is_shared = !self.hands.is_empty() && tokens >= SHARED_TOKENS;
         let team = &*self.team;
-        if is_shared {
+        if pack.is_shared {
             team.board().begin();
             self.hands.iter().for_each(Hand::call);
         }
@@ -124,11 +115,16 @@ impl Crew {
         split(&self.network, &pack, vectors)
     }
 
-    fn in_packs(&mut self, texts: &[&Tokenized], tokens: usize, is_precise: bool) -> Vec<Vec<f32>> {
-        let mut packs = cut(texts, tokens, 1 + self.hands.len());
-        packs
-            .iter_mut()
-            .for_each(|pack| pack.is_precise = is_precise);
+    /// Short texts and long ones in packs, of which every thread takes one after another: the vectors of both.
+    fn in_packs(&mut self, short: &[&Tokenized], long: &[&Tokenized]) -> [Vec<Vec<f32>>; 2] {
+        let threads = 1 + self.hands.len();
+        let mut packs = cut(long, threads);
+        let long_packs = packs.len();
+        // Beside long ones they keep nobody from work: no more packs than there must be.
+        packs.extend(cut(short, if long.is_empty() { threads } else { 1 }));
+        for pack in &mut packs[long_packs..] {
+            pack.is_precise = true;
+        }
         let work = Arc::new(Work {
             results: packs.iter().map(|_| Mutex::default()).collect(),
             packs,
@@ -139,10 +135,10 @@ impl Crew {
         }
         work.take(&self.network, self.kernels, &self.team, &mut self.memory);
         self.await_hands();
-        let results = work.results.iter();
-        results
-            .flat_map(|result| std::mem::take(&mut *result.lock().expect(UNHARMED)))
-            .collect()
+        let take =
+            |result: &Mutex<Vec<Vec<f32>>>| std::mem::take(&mut *result.lock().expect(UNHARMED));
+        let (long, short) = work.results.split_at(long_packs);
+        [short, long].map(|results| results.iter().flat_map(take).collect())
     }
 
     fn await_hands(&self) {
@@ -152,8 +148,14 @@ impl Crew {
     }
 }
 
-/// Cuts texts of so many tokens into packs: as equal as can be, and one for each thread at least.
-pub(super) fn cut(texts: &[&Tokenized], tokens: usize, threads: usize) -> Vec<Pack> {
+/// Tokens of texts.
+fn tokens(texts: &[&Tokenized]) -> usize {
+    texts.iter().map(|text| text.ids.len()).sum()
+}
+
+/// Cuts texts into packs: as equal as can be, and one for each thread at least.
+pub(super) fn cut(texts: &[&Tokenized], threads: usize) -> Vec<Pack> {
+    let tokens = tokens(texts);
     let packs = tokens.div_ceil(PACK_TOKENS).max(threads.min(texts.len()));
     let most = tokens.div_ceil(packs.max(1));
     let mut cut: Vec<Vec<&Tokenized>> = Vec::new();

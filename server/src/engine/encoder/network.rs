@@ -10,7 +10,7 @@ use std::sync::{RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 
 use super::board::Board;
-use super::simd::{Activation, Head, Kernels, Matrix, PANEL, Product, Rows, Scratch, fit};
+use super::simd::{Activation, Buffer, Head, Kernels, Matrix, PANEL, Product, Rows, Scratch};
 use crate::engine::mapping::SignedBytes;
 use crate::inference::encode::Tokenized;
 
@@ -106,6 +106,8 @@ pub const SHORT_TOKENS: usize = 8;
 pub struct Pack {
     /// Whether activations have two bytes.
     pub is_precise: bool,
+    /// Whether other threads may help with it.
+    pub is_shared: bool,
     pub ids: Vec<u32>,
     pub type_ids: Vec<u32>,
     /// Where each text is in `ids`.
@@ -115,15 +117,15 @@ pub struct Pack {
 /// Working memory of the leader.
 #[derive(Debug, Default)]
 pub struct Memory {
-    tokens: Vec<f32>,
-    row: Vec<f32>,
+    tokens: Buffer<f32>,
+    row: Buffer<f32>,
     pub tools: Tools,
 }
 
 /// Working memory for pieces.
 #[derive(Debug, Default)]
 pub struct Tools {
-    heads: Vec<f32>,
+    heads: Buffer<f32>,
     scratch: Scratch,
 }
 
@@ -136,7 +138,7 @@ pub struct Team {
     /// ... and where the texts are in them.
     texts: RwLock<Vec<Range<usize>>>,
     /// What each piece of the step results in: its columns, for all tokens.
-    results: Vec<RwLock<Vec<f32>>>,
+    results: Vec<RwLock<Buffer<f32>>>,
 }
 
 impl Team {
@@ -155,8 +157,17 @@ impl Team {
         &self.board
     }
 
-    fn results(&self) -> Vec<RwLockReadGuard<'_, Vec<f32>>> {
-        let results = self.results.iter();
+    /// Into how many pieces a step of a pack is cut. Alone, only attention's are: what lies in memory between its two parts is then as little.
+    fn pieces(&self, pack: &Pack, site: Site) -> usize {
+        match site {
+            Site::Output | Site::Expand | Site::Reduce if !pack.is_shared => 1,
+            _ => self.board.pieces(),
+        }
+    }
+
+    /// What so many pieces resulted in.
+    fn results(&self, pieces: usize) -> Vec<RwLockReadGuard<'_, Buffer<f32>>> {
+        let results = self.results[..pieces].iter();
         results
             .map(|result| result.read().expect(UNHARMED))
             .collect()
@@ -185,6 +196,7 @@ impl Network {
         team.texts.write().expect(UNHARMED).clone_from(&pack.texts);
         self.embed(kernels, pack, memory);
         let width = self.shape.padded_width();
+        let mut before = 0;
         for (number, layer) in self.layers.iter().enumerate() {
             for (site, norm) in [
                 (Site::Attention, None),
@@ -206,24 +218,45 @@ impl Network {
                             tokens.for_each(|(index, row)| put(index, row));
                         }
                         Site::Output | Site::Reduce => {
-                            let results = team.results();
-                            memory.row.clear();
-                            memory.row.resize(stretch.len(), 0.0);
-                            for index in 0..pack.ids.len() {
-                                gather(&results, index, pack.ids.len(), |at, numbers| {
-                                    memory.row[at..at + numbers.len()].copy_from_slice(numbers);
-                                });
-                                put(index, &memory.row);
+                            let results = team.results(before);
+                            let count = pack.ids.len();
+                            memory.row.fit(stretch.len());
+                            memory.row.fill(0.0);
+                            for index in 0..count {
+                                match &results[..] {
+                                    [whole] if whole.len() == count * stretch.len() => {
+                                        put(
+                                            index,
+                                            &whole[index * stretch.len()..][..stretch.len()],
+                                        );
+                                    }
+                                    pieces => {
+                                        gather(pieces, index, count, |at, numbers| {
+                                            memory.row[at..at + numbers.len()]
+                                                .copy_from_slice(numbers);
+                                        });
+                                        put(index, &memory.row);
+                                    }
+                                }
                             }
                         }
                     }
                 }
                 let tools = &mut memory.tools;
-                team.board.lead(4 * number + site as usize, &mut |piece| {
-                    self.compute(kernels, team, (number, site), piece, tools);
-                });
+                let pieces = team.pieces(pack, site);
+                if pack.is_shared {
+                    team.board.lead(4 * number + site as usize, &mut |piece| {
+                        self.compute(kernels, team, (number, site), piece, pieces, tools);
+                    });
+                } else {
+                    for piece in 0..pieces {
+                        self.compute(kernels, team, (number, site), piece, pieces, tools);
+                    }
+                }
+                before = pieces;
                 if let Some(norm) = norm {
-                    self.add_and_normalize(kernels, &team.results(), norm, &mut memory.tokens);
+                    let results = team.results(pieces);
+                    self.add_and_normalize(kernels, &results, norm, &mut memory.tokens);
                 }
             }
         }
@@ -234,23 +267,24 @@ impl Network {
     pub fn help(&self, kernels: Kernels, team: &Team, tools: &mut Tools) {
         team.board.help(&mut |step, piece| {
             let site = [Site::Attention, Site::Output, Site::Expand, Site::Reduce][step % 4];
-            self.compute(kernels, team, (step / 4, site), piece, tools);
+            let pieces = team.board.pieces();
+            self.compute(kernels, team, (step / 4, site), piece, pieces, tools);
         });
     }
 
-    /// Computes a piece of a step.
+    /// Computes a piece of a step, of so many.
     fn compute(
         &self,
         kernels: Kernels,
         team: &Team,
         (layer, site): (usize, Site),
         piece: usize,
+        pieces: usize,
         tools: &mut Tools,
     ) {
         let rows = team.rows.read().expect(UNHARMED);
         let mut out = team.results[piece].write().expect(UNHARMED);
         let weights = &self.layers[layer].linear(site).weights;
-        let pieces = team.board.pieces();
         let activation = match site {
             Site::Attention => {
                 let heads = part(self.shape.heads, piece, pieces);
@@ -302,7 +336,7 @@ impl Network {
 
     fn embed(&self, kernels: Kernels, pack: &Pack, memory: &mut Memory) {
         let width = self.shape.padded_width();
-        fit(&mut memory.tokens, pack.ids.len() * width);
+        memory.tokens.fit(pack.ids.len() * width);
         for text in &pack.texts {
             for (position, index) in text.clone().enumerate() {
                 let row = &mut memory.tokens[index * width..(index + 1) * width];
@@ -335,14 +369,14 @@ impl Network {
         texts: &[Range<usize>],
         heads: usize,
         tools: &mut Tools,
-        out: &mut Vec<f32>,
+        out: &mut Buffer<f32>,
     ) {
         let size = self.shape.head_size();
         let columns = self.shape.head_columns();
         let stride = heads * columns;
         let out_stride = heads * size;
         let tokens = texts.last().map_or(0, |text| text.end);
-        fit(out, tokens * out_stride);
+        out.fit(tokens * out_stride);
         for text in texts {
             for head in 0..heads {
                 let at = &tools.heads[text.start * stride + head * columns..];
@@ -366,7 +400,7 @@ impl Network {
     fn add_and_normalize(
         &self,
         kernels: Kernels,
-        results: &[RwLockReadGuard<'_, Vec<f32>>],
+        results: &[RwLockReadGuard<'_, Buffer<f32>>],
         norm: &Norm,
         tokens: &mut [f32],
     ) {
@@ -374,9 +408,7 @@ impl Network {
         let count = tokens.len() / width;
         for (index, row) in tokens.chunks_exact_mut(width).enumerate() {
             gather(results, index, count, |at, numbers| {
-                for (x, y) in row[at..].iter_mut().zip(numbers) {
-                    *x += y;
-                }
+                kernels.add(&mut row[at..at + numbers.len()], numbers);
             });
             kernels.normalize(
                 row,
@@ -417,10 +449,10 @@ fn multiply(
     weights: &Matrix,
     panels: Range<usize>,
     activation: Activation,
-    out: &mut Vec<f32>,
+    out: &mut Buffer<f32>,
 ) {
     let stride = panels.len() * PANEL;
-    fit(out, rows.count() * stride);
+    out.fit(rows.count() * stride);
     let mut product = Product {
         panels: panels.clone(),
         activation,
@@ -431,7 +463,7 @@ fn multiply(
         product.activation = Activation::None;
         kernels.multiply(rows, weights, &mut product);
         kernels.join(weights, panels, activation, out);
-        out.truncate(out.len() / 2);
+        out.fit(out.len() / 2);
     } else {
         kernels.multiply(rows, weights, &mut product);
     }
@@ -439,7 +471,7 @@ fn multiply(
 
 /// A token's row out of the columns, for so many tokens, that the pieces resulted in.
 fn gather(
-    results: &[RwLockReadGuard<'_, Vec<f32>>],
+    results: &[RwLockReadGuard<'_, Buffer<f32>>],
     index: usize,
     tokens: usize,
     mut put: impl FnMut(usize, &[f32]),

@@ -1,12 +1,13 @@
 //! Encoding: texts to vectors, to label scores or to labelled parts, many texts at a time.
 //!
 //! `job` is what can be asked and answered. `frame` puts the model's special tokens around texts and cuts or splits what is
-//! too long, `batch` decides which texts are computed together, an [`Encoder`] computes them, `score`, `tag` and `want`
+//! too long, `excerpt` says how much of a long text is turned into tokens at all, `batch` decides which texts are computed together, an [`Encoder`] computes them, `score`, `tag` and `want`
 //! turn outputs into answers, `task` keeps one job's state, and `run` joins them. `trial` finds out what company does to a
 //! model's results.
 
 mod batch;
 mod engine;
+mod excerpt;
 mod frame;
 mod job;
 mod run;

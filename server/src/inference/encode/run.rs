@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::batch::{Ready, Text};
 use super::task::{Task, count, nanoseconds};
-use super::{Encoder, Tokenized};
+use super::{Encoder, Tokenized, excerpt};
 use crate::inference::{self, Closed, Command, Error, Event, Inbox, Job, JobId, Outbox, Step};
 
 /// Jobs that may be under way at once. Their texts are in memory, so there is a bound.
@@ -14,9 +14,6 @@ const MOST_JOBS: usize = 1024;
 
 /// Most bytes of text of all jobs under way together. A job that would be the only one is taken whatever its length.
 const MOST_TEXT_BYTES: usize = 256 << 20;
-
-/// Most bytes of a text that is only to be turned into tokens. That is done in one go, and everything else waits for it: a third of a second.
-pub(super) const MOST_SPLIT_BYTES: usize = 1 << 20;
 
 /// Encodes what the inbox brings until it closes.
 pub fn run(encoder: &mut dyn Encoder, inbox: &Inbox, outbox: &mut dyn Outbox) {
@@ -92,21 +89,16 @@ impl Encoding<'_> {
                 add_special,
                 parse_special,
             } => {
-                let tokens = match text.len() > MOST_SPLIT_BYTES {
-                    true => Err(Error::InvalidJob(format!(
-                        "the text has {} bytes, and at most {MOST_SPLIT_BYTES} are turned into tokens at a time",
-                        text.len()
-                    ))),
-                    false => self.encoder.tokens(&text, add_special, parse_special),
-                };
+                let tokens = excerpt::whole(&text)
+                    .and_then(|text| self.encoder.tokens(text, add_special, parse_special));
                 return self.push(id, Event::Tokenized(tokens));
             }
             Job::Detokenize { tokens } => {
-                let text = self.encoder.detokenize(&tokens);
+                let text = excerpt::all(&tokens).and_then(|tokens| self.encoder.detokenize(tokens));
                 return self.push(id, Event::Detokenized(text));
             }
             Job::Pieces { tokens } => {
-                let pieces = self.encoder.pieces(&tokens);
+                let pieces = excerpt::all(&tokens).and_then(|tokens| self.encoder.pieces(tokens));
                 return self.push(id, Event::Pieces(pieces));
             }
         };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::excerpt::{self, MOST_SPLIT_BYTES, Reach};
 use super::frame::{Limit, Shorten};
 use super::want::{MOST_ANSWER_BYTES, Part, Want, too_large};
 use super::{
@@ -166,6 +167,15 @@ impl Task {
                 "the template of the hypothesis has no {} for the label".into(),
             ));
         }
+        let bytes = job
+            .labels
+            .iter()
+            .map(|label| label.len() + job.template.len());
+        if bytes.sum::<usize>() > MOST_SPLIT_BYTES {
+            return Err(Error::InvalidJob(format!(
+                "the labels in their template have more than {MOST_SPLIT_BYTES} bytes; send them in several requests"
+            )));
+        }
         let want = Want::entailed(&job, encoder)?;
         let hypothesis = |label: &String| encoder.split(&job.template.replacen("{}", label, 1));
         let source = Source::Hypotheses {
@@ -183,10 +193,17 @@ impl Task {
     fn rerank(job: Rerank, encoder: &dyn Encoder) -> Result<Self, Error> {
         let want = Want::relevance(&job, encoder)?;
         let source = Source::Documents {
-            query: encoder.split(&job.query)?,
+            query: Vec::new(),
             documents: job.documents,
         };
-        Ok(Self::of(want, Output::Head, source, job.overflow, encoder))
+        let mut task = Self::of(want, Output::Head, source, job.overflow, encoder);
+        let tokens = task
+            .reach(encoder)
+            .split(&job.query, |text| encoder.split(text))?;
+        if let Source::Documents { query, .. } = &mut task.source {
+            *query = tokens;
+        }
+        Ok(task)
     }
 
     fn of_inputs(
@@ -234,7 +251,7 @@ impl Task {
         if text.is_empty() {
             return Ok(self);
         }
-        let tokens = encoder.split(&text)?;
+        let tokens = encoder.split(excerpt::whole(&text)?)?;
         let special = encoder.frame().single[0].len();
         self.before = Before {
             passed_over: match prompts.pooled {
@@ -292,13 +309,18 @@ impl Task {
         item: usize,
         encoder: &dyn Encoder,
     ) -> Result<(usize, Vec<(Part, Tokenized)>), Error> {
-        let (frame, limit) = (encoder.frame(), self.limit(encoder));
+        let (frame, reach) = (encoder.frame(), self.reach(encoder));
+        let limit = reach.limit;
+        let split = |text: &str| reach.split(text, |text| encoder.split(text));
         let (bytes, pair) = match &mut self.source {
             Source::Inputs(inputs) => {
                 let input = std::mem::replace(&mut inputs[item], Input::Tokens(Vec::new()));
                 let bytes = input.bytes();
                 match input {
-                    Input::Text(text) => return Ok((bytes, self.text(item, text, encoder)?)),
+                    Input::Text(text) => {
+                        let bytes = bytes + self.before.text.len();
+                        return Ok((bytes, self.text(item, text, encoder)?));
+                    }
                     Input::Tokens(ids) => {
                         let tokens = known(&ids, encoder)?;
                         if self.want.write(item, &tokens, encoder)? {
@@ -308,14 +330,14 @@ impl Task {
                         return Ok((bytes, self.parts_of(item, &ids, encoder)?));
                     }
                     Input::Pair(first, second) => {
-                        let [first, second] = [encoder.split(&first)?, encoder.split(&second)?];
+                        let [first, second] = [split(&first)?, split(&second)?];
                         (bytes, frame.two(&first, &second, limit, Shorten::Longest))
                     }
                 }
             }
             Source::Documents { query, documents } => {
                 let document = std::mem::take(&mut documents[item]);
-                let tokens = encoder.split(&document)?;
+                let tokens = split(&document)?;
                 let pair = frame.two(query, &tokens, limit, Shorten::Longest);
                 (document.len(), pair)
             }
@@ -326,7 +348,7 @@ impl Task {
             } => {
                 let (index, label) = (item / hypotheses.len(), item % hypotheses.len());
                 if label == 0 {
-                    *text = encoder.split(&std::mem::take(&mut texts[index]))?;
+                    *text = split(&std::mem::take(&mut texts[index]))?;
                 }
                 let pair = frame.two(text, &hypotheses[label], limit, Shorten::First);
                 (text.len() + hypotheses[label].len(), pair)
@@ -345,17 +367,22 @@ impl Task {
             text.insert_str(0, &self.before.text);
         }
         if !self.want.wants_places() {
-            let ids = encoder.split(&text)?;
+            let ids = self
+                .reach(encoder)
+                .split(&text, |text| encoder.split(text))?;
             return self.parts_of(item, &ids, encoder);
         }
-        let mut pieces = encoder.spell(&text)?;
         if let Some(with_special) = self.want.wants_only_tokens() {
+            let mut pieces = encoder.spell(excerpt::whole(&text)?)?;
             if with_special {
                 pieces = framed(pieces, encoder)?;
             }
             self.want.spelled(item, pieces);
             return Ok(Vec::new());
         }
+        let mut pieces = self
+            .reach(encoder)
+            .spell(&text, |text| encoder.spell(text))?;
         let ids: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
         let mut parts = self.parts_of(item, &ids, encoder)?;
         // Of a text that was cut, only what is left of it counts.
@@ -405,6 +432,18 @@ impl Task {
                 (part, text)
             })
             .collect())
+    }
+
+    fn reach(&self, encoder: &dyn Encoder) -> Reach {
+        Reach {
+            limit: self.limit(encoder),
+            too_long: match self.want.bears_parts() {
+                true => self.too_long,
+                // As jobs do that cannot be computed in parts.
+                false if self.too_long == TooLong::Split => TooLong::Cut(None),
+                false => self.too_long,
+            },
+        }
     }
 
     fn limit(&self, encoder: &dyn Encoder) -> Limit {
@@ -523,7 +562,10 @@ impl Input {
 fn known(ids: &[u32], encoder: &dyn Encoder) -> Result<Vec<Token>, Error> {
     let unknown = |id: u32| Error::InvalidJob(format!("token {id} is not in the vocabulary"));
     let token = |&id: &u32| Token::try_from(id).map_err(|_| unknown(id));
-    let tokens: Vec<Token> = ids.iter().map(token).collect::<Result<_, _>>()?;
+    let tokens: Vec<Token> = excerpt::all(ids)?
+        .iter()
+        .map(token)
+        .collect::<Result<_, _>>()?;
     encoder.pieces(&tokens)?;
     Ok(tokens)
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::run::MOST_SPLIT_BYTES;
+use super::excerpt::MOST_SPLIT_BYTES;
 use super::*;
 use crate::inference::{self, Closed, Command, Error, Inbox, Job, JobId, Outbox, Step, Token};
 
@@ -427,6 +427,44 @@ fn a_text_that_would_hold_up_everything_else_is_not_turned_into_tokens() {
         (2, inference::Event::Tokenized(Err(refused))),
     ];
     assert_eq!(delivered.events, expected);
+}
+
+#[test]
+fn of_very_long_texts_only_what_counts_is_turned_into_tokens() {
+    let long = "xx xxx ".repeat(MOST_SPLIT_BYTES);
+    let failed = |job: super::Job| failure(&answer(embedder(), job)).clone();
+
+    let event = answer(embedder(), embed(&[&long]));
+    assert_eq!(vectors(&event), [[2.0, 3.0]]);
+    let overflow = |too_long| Overflow {
+        too_long,
+        max_tokens: None,
+    };
+    let with = |too_long| Embed {
+        overflow: overflow(too_long),
+        ..embed(&[&long])
+    };
+    let event = answer(embedder(), with(TooLong::Cut(Some(Side::Start))));
+    assert_eq!(vectors(&event).len(), 1);
+    assert_eq!(failed(with(TooLong::Refuse).into()), Error::InputTooLong);
+
+    // Where all of it would be needed, it is refused.
+    let bytes = long.len();
+    let refused = Error::InvalidJob(format!(
+        "the text has {bytes} bytes, and at most {MOST_SPLIT_BYTES} are turned into tokens at a time"
+    ));
+    assert_eq!(failed(with(TooLong::Split).into()), refused);
+    let spell = Spell {
+        inputs: vec![long.clone()],
+        prompt: Prompt::Default,
+        add_special: false,
+    };
+    assert_eq!(failed(spell.into()), refused);
+    let prompt = Embed {
+        prompt: Prompt::Text(long),
+        ..embed(&["x"])
+    };
+    assert_eq!(failed(prompt.into()), refused);
 }
 
 #[test]

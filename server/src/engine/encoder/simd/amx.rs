@@ -9,16 +9,19 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::avx512::Avx512;
-use super::{Activation, Matrix, PANEL, Product, Rows, generic};
+use super::generic::Outputs;
+use super::{
+    Activation, LINE_BYTES, Matrix, PANEL, Product, Range8, Rows, STEP_GROUPS, STEP_INPUTS, generic,
+};
 
 /// Rows of a tile.
 const TILE_ROWS: usize = 16;
 
 /// Bytes of a tile's row, which are inputs here.
-pub(super) const TILE_INPUTS: usize = 64;
+pub(super) const TILE_INPUTS: usize = STEP_INPUTS;
 
 /// Groups of four inputs in a tile.
-const TILE_GROUPS: usize = TILE_INPUTS / 4;
+const TILE_GROUPS: usize = STEP_GROUPS;
 
 /// What `ldtilecfg` reads: palette 1, and for each of eight tiles its bytes in a row and its rows.
 #[repr(C, align(64))]
@@ -83,6 +86,7 @@ unsafe fn pipeline(
     let height = count.div_ceil(tiles);
     let start = |tile: usize| (tile * height).min(count - height);
     let steps = weights.groups / TILE_GROUPS;
+    let ranges = &rows.ranges[..count];
     configure(height);
     let mut sums = [const { Sums([[0; 2 * PANEL]; 2 * TILE_ROWS]) }; 2];
     let [mut now, mut before] = sums.each_mut();
@@ -103,14 +107,12 @@ unsafe fn pipeline(
             unsafe {
                 clear();
                 for step in 0..steps {
-                    if tile == 0 {
-                        fetch(weights, panel + 2, step);
-                    }
+                    fetch(weights, panel + 2, step, tile / 2, tiles.div_ceil(2));
                     add(rows, weights, &block, step);
                     if let Some(block) = &pending {
                         let part = due * step / steps..due * (step + 1) / steps;
                         finish(
-                            rows, weights, product, block, height, before, part, activate,
+                            ranges, weights, product, block, height, before, part, activate,
                         );
                     }
                 }
@@ -126,7 +128,9 @@ unsafe fn pipeline(
         asm!("tilerelease", options(nostack, nomem));
         if let Some(block) = &pending {
             let all = 0..block.tile_count * height;
-            finish(rows, weights, product, block, height, before, all, activate);
+            finish(
+                ranges, weights, product, block, height, before, all, activate,
+            );
         }
     }
 }
@@ -135,7 +139,7 @@ unsafe fn pipeline(
 #[expect(clippy::too_many_arguments, reason = "they are the loop's variables")]
 #[inline(always)]
 unsafe fn finish(
-    rows: &Rows,
+    ranges: &[Range8],
     weights: &Matrix,
     product: &mut Product<'_>,
     block: &Block,
@@ -144,21 +148,22 @@ unsafe fn finish(
     part: Range<usize>,
     activate: impl Fn(__m512) -> __m512,
 ) {
-    for index in part {
-        let (tile, n) = if index < height {
-            (0, index)
-        } else {
-            (1, index - height)
-        };
-        let row = block.tiles[tile] + n;
-        // SAFETY: the row is there with its range and its place in the result, and the panels with their scales, sums and biases.
-        unsafe {
-            let range = *rows.ranges.get_unchecked(row);
-            let out = product.out.as_mut_ptr().add(row * product.stride);
-            for (at, panel) in block.panels.iter().take(block.panel_count).enumerate() {
+    for (at, panel) in block.panels.iter().take(block.panel_count).enumerate() {
+        // SAFETY: the panels are there with their scales, sums and biases.
+        let outputs = unsafe { Outputs::<Avx512>::load(weights, panel * PANEL) };
+        for index in part.clone() {
+            let (tile, n) = if index < height {
+                (0, index)
+            } else {
+                (1, index - height)
+            };
+            let row = block.tiles[tile] + n;
+            // SAFETY: the row is there with its range and its place in the result.
+            unsafe {
+                let range = *ranges.get_unchecked(row);
+                let out = product.out.as_mut_ptr().add(row * product.stride);
                 let sum = sums.0[tile * TILE_ROWS + n].as_ptr().add(at * PANEL);
-                let sum = _mm512_load_si512(sum.cast());
-                let x = generic::scale::<Avx512>(sum, range, weights, panel * PANEL);
+                let x = outputs.scale(_mm512_load_si512(sum.cast()), range);
                 _mm512_storeu_ps(out.add((panel - product.panels.start) * PANEL), activate(x));
             }
         }
@@ -215,17 +220,17 @@ unsafe fn store(sums: &mut Sums) {
     }
 }
 
-/// Has a step's weights of two panels brought nearer, if there are such panels: every weight is used once for some tokens, and comes from far.
+/// Has a block's share of a step's weights of two panels brought nearer, if there are such panels: every weight is used once for some tokens, and comes from far.
 #[inline(always)]
-unsafe fn fetch(weights: &Matrix, panel: usize, step: usize) {
-    let tile = TILE_GROUPS * PANEL * 4;
+unsafe fn fetch(weights: &Matrix, panel: usize, step: usize, block: usize, blocks: usize) {
+    const LINES: usize = TILE_GROUPS * PANEL * 4 / LINE_BYTES;
+    let share = LINES * block / blocks..LINES * (block + 1) / blocks;
     for panel in [panel, panel + 1] {
-        let at = panel * weights.groups * PANEL * 4 + step * tile;
-        for line in (0..tile).step_by(64) {
+        let at = panel * weights.groups * PANEL * 4 + step * TILE_GROUPS * PANEL * 4;
+        for line in share.clone() {
+            let line = weights.bytes.as_ptr().wrapping_add(at + line * LINE_BYTES);
             // SAFETY: fetching is allowed anywhere, and does nothing beyond the end.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(weights.bytes.as_ptr().wrapping_add(at + line));
-            }
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line) };
         }
     }
 }
@@ -238,11 +243,9 @@ unsafe fn fetch(weights: &Matrix, panel: usize, step: usize) {
 unsafe fn add(rows: &Rows, weights: &Matrix, block: &Block, step: usize) {
     // SAFETY: the caller's promise.
     unsafe {
-        let [left, below] = block.tiles.map(|row| {
-            rows.bytes()
-                .as_ptr()
-                .add(row * rows.stride + step * TILE_INPUTS)
-        });
+        let [left, below] = block
+            .tiles
+            .map(|row| rows.bytes.as_ptr().add(rows.place(row, step)));
         let [right, beside] = block.panels.map(|panel| {
             let at = panel * weights.groups * PANEL * 4 + step * TILE_GROUPS * PANEL * 4;
             weights.bytes.as_ptr().add(at)
@@ -257,7 +260,7 @@ unsafe fn add(rows: &Rows, weights: &Matrix, block: &Block, step: usize) {
                 left = in(reg) left,
                 right = in(reg) right,
                 beside = in(reg) beside,
-                stride = in(reg) rows.stride,
+                stride = in(reg) TILE_INPUTS,
                 group = in(reg) PANEL * 4,
                 options(nostack, readonly),
             );
@@ -276,7 +279,7 @@ unsafe fn add(rows: &Rows, weights: &Matrix, block: &Block, step: usize) {
             below = in(reg) below,
             right = in(reg) right,
             beside = in(reg) beside,
-            stride = in(reg) rows.stride,
+            stride = in(reg) TILE_INPUTS,
             group = in(reg) PANEL * 4,
             options(nostack, readonly),
         );

@@ -21,6 +21,7 @@ impl<const VNNI: bool> Isa for Avx2<VNNI> {
     const LANES: usize = 8;
     type F = __m256;
     type I = Sums;
+    type N = __m256i;
     /// Four bytes in every lane, or 16-bit numbers, four in every 64 bits.
     type A = __m256i;
 
@@ -107,7 +108,7 @@ impl<const VNNI: bool> Isa for Avx2<VNNI> {
     unsafe fn store_bytes(to: *mut u8, x: __m256) {
         unsafe {
             let words = _mm256_cvtps_epi32(x);
-            let halves = _mm_packus_epi32(
+            let halves = _mm_packs_epi32(
                 _mm256_castsi256_si128(words),
                 _mm256_extracti128_si256::<1>(words),
             );
@@ -148,7 +149,11 @@ impl<const VNNI: bool> Isa for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn settle(sum: Sums, zero: i32, weights: *const i32) -> __m256 {
+    unsafe fn load_integers(from: *const i32) -> __m256i {
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn settle(sum: Sums, zero: i32, weights: __m256i) -> __m256 {
         unsafe {
             let Sums([first, second]) = sum;
             let sum = if VNNI {
@@ -158,8 +163,7 @@ impl<const VNNI: bool> Isa for Avx2<VNNI> {
                 let pairs = _mm256_hadd_epi32(first, second);
                 _mm256_permute4x64_epi64::<0b11_01_10_00>(pairs)
             };
-            let shift =
-                _mm256_mullo_epi32(_mm256_set1_epi32(zero), _mm256_loadu_si256(weights.cast()));
+            let shift = _mm256_mullo_epi32(_mm256_set1_epi32(zero), weights);
             _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, shift))
         }
     }

@@ -14,7 +14,8 @@
 
 use super::isa::Isa;
 use super::{
-    Activation, Head, Matrix, PANEL, Product, REST_STEPS, REST_ZERO, Range8, Rows, Scratch,
+    Activation, Head, Matrix, PANEL, Place, Product, REST_STEPS, REST_ZERO, Range8, Rows,
+    STEP_GROUPS, STEP_INPUTS, Scratch,
 };
 
 /// Rows of a block of [`multiply`] that fill the registers: 32 of them where a vector has 16 elements, else 16.
@@ -29,7 +30,7 @@ pub(super) unsafe fn quantize<S: Isa>(
     stretch: &[f32],
     mixed: &mut [f32],
     bytes: &mut [u8],
-    rest: Option<&mut [u8]>,
+    place: Place,
 ) -> Range8 {
     unsafe {
         let stretched = |at: usize| {
@@ -39,32 +40,42 @@ pub(super) unsafe fn quantize<S: Isa>(
             )
         };
         mix_from::<S>(stretched, mixed);
-        let data = mixed.as_ptr();
         let (low, high) = extremes::<S>(mixed);
         let range = Range8::new(S::smallest(low), S::largest(high));
         let factor = S::splat(1.0 / range.scale);
         let zero = S::splat(range.zero as f32);
-        let (least, most) = (S::splat(0.0), S::splat(255.0));
-        for at in (0..row.len()).step_by(S::LANES) {
-            let steps = S::round(S::fma(S::load(data.add(at)), factor, zero));
-            S::store_bytes(
-                bytes.as_mut_ptr().add(at),
-                S::min(S::max(steps, least), most),
-            );
-        }
-        if let Some(rest) = rest {
+        let data = mixed.as_mut_ptr();
+        let bytes = bytes.as_mut_ptr();
+        put::<S>(bytes.add(place.first), place.leap, row.len(), |at| {
+            S::fma(S::load(data.add(at)), factor, zero)
+        });
+        if let Some(rest) = place.rest {
+            let (least, most) = (S::splat(0.0), S::splat(255.0));
             let (parts, middle) = (S::splat(REST_STEPS), S::splat(REST_ZERO as f32));
             for at in (0..row.len()).step_by(S::LANES) {
                 let exact = S::fma(S::load(data.add(at)), factor, zero);
                 let steps = S::min(S::max(S::round(exact), least), most);
-                let steps = S::round(S::fma(S::sub(exact, steps), parts, middle));
-                S::store_bytes(
-                    rest.as_mut_ptr().add(at),
-                    S::min(S::max(steps, least), most),
-                );
+                S::store(data.add(at), S::fma(S::sub(exact, steps), parts, middle));
             }
+            put::<S>(bytes.add(rest), place.leap, row.len(), |at| {
+                S::load(data.add(at))
+            });
         }
         range
+    }
+}
+
+/// Stores `length` numbers as bytes, a step every `leap` bytes; `x` gives those from a place on.
+#[inline(always)]
+unsafe fn put<S: Isa>(to: *mut u8, leap: usize, length: usize, x: impl Fn(usize) -> S::F) {
+    let whole = length / STEP_INPUTS;
+    unsafe {
+        for step in 0..whole {
+            S::store_step(to.add(step * leap), |at| x(step * STEP_INPUTS + at));
+        }
+        for at in (0..length % STEP_INPUTS).step_by(S::LANES) {
+            S::store_bytes(to.add(whole * leap + at), x(whole * STEP_INPUTS + at));
+        }
     }
 }
 
@@ -267,60 +278,64 @@ unsafe fn cell<S: Isa, const ROWS: usize, const VECTORS: usize>(
                     + vector % per_panel * S::LANES * 4,
             )
         });
-        let left: [*const u8; ROWS] =
-            std::array::from_fn(|n| rows.bytes().as_ptr().add((row + n) * rows.stride));
         let mut sums = [[S::zero(); VECTORS]; ROWS];
-        for group in 0..groups {
-            for n in 0..ROWS {
-                let a = S::spread(left[n].add(group * 4));
-                for vector in 0..VECTORS {
-                    sums[n][vector] =
-                        S::dot(sums[n][vector], a, column[vector].add(group * PANEL * 4));
+        for step in 0..groups / STEP_GROUPS {
+            let left = rows.bytes.as_ptr().add(rows.place(row, step));
+            for group in 0..STEP_GROUPS {
+                let at = (step * STEP_GROUPS + group) * PANEL * 4;
+                for n in 0..ROWS {
+                    let a = S::spread(left.add(n * STEP_INPUTS + group * 4));
+                    for vector in 0..VECTORS {
+                        sums[n][vector] = S::dot(sums[n][vector], a, column[vector].add(at));
+                    }
                 }
             }
         }
         let at = panel * PANEL;
         let out = at - product.panels.start * PANEL;
-        for n in 0..ROWS {
-            for vector in 0..VECTORS {
-                let at = at + vector * S::LANES;
-                let x = finish::<S>(
-                    sums[n][vector],
-                    rows.ranges[row + n],
-                    weights,
-                    at,
-                    product.activation,
-                );
+        for vector in 0..VECTORS {
+            let outputs = Outputs::<S>::load(weights, at + vector * S::LANES);
+            for n in 0..ROWS {
+                let x = outputs.scale(sums[n][vector], rows.ranges[row + n]);
                 let to = (row + n) * product.stride + out + vector * S::LANES;
-                S::store(product.out.as_mut_ptr().add(to), x);
+                S::store(
+                    product.out.as_mut_ptr().add(to),
+                    activate::<S>(x, product.activation),
+                );
             }
         }
     }
 }
 
-/// From sums of products of bytes to numbers: for a row of this range, the outputs from `at` on.
-#[inline(always)]
-pub(super) unsafe fn scale<S: Isa>(sum: S::I, range: Range8, weights: &Matrix, at: usize) -> S::F {
-    unsafe {
-        let x = S::settle(sum, range.zero, weights.sums.as_ptr().add(at));
-        let step = S::mul(
-            S::splat(range.scale),
-            S::load(weights.scales.as_ptr().add(at)),
-        );
-        S::fma(x, step, S::load(weights.bias.as_ptr().add(at)))
-    }
+/// What sums of products are made numbers with, for a vector of outputs.
+#[derive(Clone, Copy)]
+pub(super) struct Outputs<S: Isa> {
+    sums: S::N,
+    scales: S::F,
+    bias: S::F,
 }
 
-/// What a linear layer gives: [`scale`], and the activation.
-#[inline(always)]
-unsafe fn finish<S: Isa>(
-    sum: S::I,
-    range: Range8,
-    weights: &Matrix,
-    at: usize,
-    activation: Activation,
-) -> S::F {
-    unsafe { activate::<S>(scale::<S>(sum, range, weights, at), activation) }
+impl<S: Isa> Outputs<S> {
+    /// Those from `at` on.
+    #[inline(always)]
+    pub(super) unsafe fn load(weights: &Matrix, at: usize) -> Self {
+        unsafe {
+            Self {
+                sums: S::load_integers(weights.sums.as_ptr().add(at)),
+                scales: S::load(weights.scales.as_ptr().add(at)),
+                bias: S::load(weights.bias.as_ptr().add(at)),
+            }
+        }
+    }
+
+    /// From a row's sums to its numbers.
+    #[inline(always)]
+    pub(super) unsafe fn scale(self, sum: S::I, range: Range8) -> S::F {
+        unsafe {
+            let x = S::settle(sum, range.zero, self.sums);
+            S::fma(x, S::mul(S::splat(range.scale), self.scales), self.bias)
+        }
+    }
 }
 
 #[inline(always)]
@@ -420,6 +435,17 @@ pub(super) unsafe fn normalize<S: Isa>(
     }
 }
 
+/// See [`super::Kernels::add`].
+#[inline(always)]
+pub(super) unsafe fn add<S: Isa>(row: &mut [f32], other: &[f32]) {
+    for at in (0..row.len()).step_by(S::LANES) {
+        unsafe {
+            let to = row.as_mut_ptr().add(at);
+            S::store(to, S::add(S::load(to), S::load(other.as_ptr().add(at))));
+        }
+    }
+}
+
 /// See [`super::Kernels::attend`].
 #[inline(always)]
 pub(super) unsafe fn attend<S: Isa>(
@@ -432,44 +458,107 @@ pub(super) unsafe fn attend<S: Isa>(
     // As many as fill whole vectors.
     let columns = tokens.next_multiple_of(PANEL);
     let size = head.size.next_multiple_of(PANEL);
-    scratch.prepare(head, columns, size);
+    let is_filled = size == head.size;
+    scratch.fit(tokens, columns, size);
+    unsafe { transpose_keys::<S>(head, &mut scratch.keys, columns) };
+    let (values, values_stride) = if is_filled {
+        (head.values.as_ptr(), head.stride)
+    } else {
+        scratch.fill_values(head, size);
+        (scratch.values.as_ptr(), size)
+    };
     let blocks = tokens.div_ceil(block_rows::<S>());
     let mut row = 0;
     for block in 0..blocks {
         let count = (tokens - row).div_ceil(blocks - block);
+        let lines = Lines {
+            row,
+            columns,
+            size,
+            keys: scratch.keys.as_ptr(),
+            scores: scratch.scores.as_mut_ptr(),
+            values,
+            values_stride,
+            out: match is_filled {
+                true => out[row * out_stride..].as_mut_ptr(),
+                false => scratch.out.as_mut_ptr(),
+            },
+            out_stride: if is_filled { out_stride } else { size },
+        };
         unsafe {
             match count {
-                1 => attend_rows::<S, 1>(head, row, columns, size, scratch),
-                2 => attend_rows::<S, 2>(head, row, columns, size, scratch),
-                3 => attend_rows::<S, 3>(head, row, columns, size, scratch),
-                4 => attend_rows::<S, 4>(head, row, columns, size, scratch),
-                5 => attend_rows::<S, 5>(head, row, columns, size, scratch),
-                _ => attend_rows::<S, 6>(head, row, columns, size, scratch),
+                1 => attend_rows::<S, 1>(head, &lines),
+                2 => attend_rows::<S, 2>(head, &lines),
+                3 => attend_rows::<S, 3>(head, &lines),
+                4 => attend_rows::<S, 4>(head, &lines),
+                5 => attend_rows::<S, 5>(head, &lines),
+                _ => attend_rows::<S, 6>(head, &lines),
             }
         }
-        for n in 0..count {
-            let to = (row + n) * out_stride;
-            out[to..to + head.size].copy_from_slice(&scratch.out[n * size..n * size + head.size]);
+        if !is_filled {
+            for n in 0..count {
+                let to = (row + n) * out_stride;
+                out[to..to + head.size]
+                    .copy_from_slice(&scratch.out[n * size..n * size + head.size]);
+            }
         }
         row += count;
     }
 }
 
-/// A few queries against all keys: their scores never leave the nearest cache.
+/// Lays a head's keys out for the products: `[size, columns]`. What stands in the columns behind the last token means nothing.
 #[inline(always)]
-unsafe fn attend_rows<S: Isa, const ROWS: usize>(
-    head: &Head<'_>,
+unsafe fn transpose_keys<S: Isa>(head: &Head<'_>, keys: &mut [f32], columns: usize) {
+    let whole = head.size / S::LANES * S::LANES;
+    for token in (0..head.tokens).step_by(S::LANES) {
+        // The last one stands for those that are not there.
+        let row = |n: usize| {
+            let token = (token + n).min(head.tokens - 1);
+            head.keys[token * head.stride..][..head.size].as_ptr()
+        };
+        for at in (0..whole).step_by(S::LANES) {
+            unsafe {
+                S::transpose(
+                    |n| row(n).add(at),
+                    keys[at * columns + token..].as_mut_ptr(),
+                    columns,
+                );
+            }
+        }
+        for at in whole..head.size {
+            for n in 0..S::LANES {
+                keys[at * columns + token + n] = unsafe { *row(n).add(at) };
+            }
+        }
+    }
+}
+
+/// Where the operands of some queries' attention are: pointers, and from one row to the next.
+#[derive(Clone, Copy)]
+struct Lines {
+    /// The first query.
     row: usize,
+    /// Tokens and numbers of a token, filled up.
     columns: usize,
     size: usize,
-    scratch: &mut Scratch,
-) {
+    keys: *const f32,
+    scores: *mut f32,
+    values: *const f32,
+    values_stride: usize,
+    out: *mut f32,
+    out_stride: usize,
+}
+
+/// A few queries against all keys: their scores never leave the nearest cache.
+#[inline(always)]
+unsafe fn attend_rows<S: Isa, const ROWS: usize>(head: &Head<'_>, lines: &Lines) {
+    let Lines { columns, size, .. } = *lines;
     unsafe {
-        let queries = head.queries.as_ptr().add(row * head.stride);
-        let scores = scratch.scores.as_mut_ptr();
+        let queries = head.queries.as_ptr().add(lines.row * head.stride);
+        let scores = lines.scores;
         float_product::<S, ROWS>(
             (queries, head.stride, head.size),
-            (scratch.keys.as_ptr(), columns),
+            (lines.keys, columns, columns),
             (scores, columns),
         );
         let mut factors = [0.0; ROWS];
@@ -492,27 +581,26 @@ unsafe fn attend_rows<S: Isa, const ROWS: usize>(
             }
             *factor = 1.0 / S::sum(sum);
         }
-        let out = scratch.out.as_mut_ptr();
+        let (out, out_stride) = (lines.out, lines.out_stride);
         float_product::<S, ROWS>(
             (scores, columns, head.tokens),
-            (scratch.values.as_ptr(), size),
-            (out, size),
+            (lines.values, lines.values_stride, size),
+            (out, out_stride),
         );
         for (n, factor) in factors.into_iter().enumerate() {
             for at in (0..size).step_by(S::LANES) {
-                let to = out.add(n * size + at);
+                let to = out.add(n * out_stride + at);
                 S::store(to, S::mul(S::load(to), S::splat(factor)));
             }
         }
     }
 }
 
-/// `ROWS` rows (pointer, stride, inner length) times a matrix (pointer, stride; the stride is its width): to rows of the
-/// same width.
+/// `ROWS` rows (pointer, stride, inner length) times a matrix (pointer, stride, width): to rows of the same width.
 #[inline(always)]
 unsafe fn float_product<S: Isa, const ROWS: usize>(
     (left, left_stride, inner): (*const f32, usize, usize),
-    (right, width): (*const f32, usize),
+    (right, right_stride, width): (*const f32, usize, usize),
     (out, out_stride): (*mut f32, usize),
 ) {
     unsafe {
@@ -521,7 +609,7 @@ unsafe fn float_product<S: Isa, const ROWS: usize>(
             while at + 4 * S::LANES <= width {
                 float_cell::<S, ROWS, 4>(
                     (left, left_stride, inner),
-                    (right.add(at), width),
+                    (right.add(at), right_stride),
                     (out.add(at), out_stride),
                 );
                 at += 4 * S::LANES;
@@ -530,7 +618,7 @@ unsafe fn float_product<S: Isa, const ROWS: usize>(
         while at + 2 * S::LANES <= width {
             float_cell::<S, ROWS, 2>(
                 (left, left_stride, inner),
-                (right.add(at), width),
+                (right.add(at), right_stride),
                 (out.add(at), out_stride),
             );
             at += 2 * S::LANES;
@@ -538,7 +626,7 @@ unsafe fn float_product<S: Isa, const ROWS: usize>(
         while at < width {
             float_cell::<S, ROWS, 1>(
                 (left, left_stride, inner),
-                (right.add(at), width),
+                (right.add(at), right_stride),
                 (out.add(at), out_stride),
             );
             at += S::LANES;

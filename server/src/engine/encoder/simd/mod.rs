@@ -25,7 +25,7 @@ mod portable;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,21 +36,55 @@ use crate::engine::tiles;
 /// Columns of a panel: as many as the widest vector has elements. Rows of floats are padded with zeros to a multiple of it.
 pub const PANEL: usize = 16;
 
-/// Inputs of a matrix are filled up to a multiple of this, with weights of zero: as many bytes as a line of the cache.
-const FILLED_INPUTS: usize = 64;
+/// Inputs of a matrix are filled up to a multiple of this, with weights of zero: as many bytes as a line of the cache, and a row of a tile.
+const STEP_INPUTS: usize = 64;
+
+/// Groups of four inputs in a step.
+const STEP_GROUPS: usize = STEP_INPUTS / 4;
 
 /// Longest row of a matrix, in inputs: so many products of two bytes, less their zero points, fit a 32-bit integer.
 pub const MOST_INPUTS: usize = 1 << 15;
 
-/// Gives a buffer this length. What is in it then means nothing. It never has room for more than the longest it was: vectors that grow by
-/// themselves double, and working memory of megabytes counts beside weights of 20.
-pub fn fit<T: Clone + Default>(buffer: &mut Vec<T>, length: usize) {
-    if buffer.capacity() < length {
-        // Nothing of it is moved to the new place.
-        *buffer = Vec::new();
-        buffer.reserve_exact(length);
+/// Bytes of a line of the cache: vectors that lie across two are read half as fast.
+const LINE_BYTES: usize = 64;
+
+/// Working memory, which begins at a line of the cache.
+///
+/// It has never more room than the longest that it was: vectors that grow by themselves double, and working memory of megabytes counts beside weights of 20.
+#[derive(Debug, Default)]
+pub struct Buffer<T> {
+    room: Vec<T>,
+    start: usize,
+    length: usize,
+}
+
+impl<T: Clone + Default> Buffer<T> {
+    /// Gives it this length. What is in it then means nothing, except that what a shorter one keeps stays as it was.
+    pub fn fit(&mut self, length: usize) {
+        if self.start + length > self.room.len() {
+            let spare = LINE_BYTES / size_of::<T>();
+            // Nothing of it is moved to the new place.
+            self.room = Vec::new();
+            self.room.reserve_exact(length + spare);
+            self.room.resize(length + spare, T::default());
+            self.start = self.room.as_ptr().align_offset(LINE_BYTES).min(spare);
+        }
+        self.length = length;
     }
-    buffer.resize(length, T::default());
+}
+
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.room[self.start..][..self.length]
+    }
+}
+
+impl<T> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.room[self.start..][..self.length]
+    }
 }
 
 /// The range of a row of activations: byte `b` stands for `(b - zero) * scale`.
@@ -82,20 +116,18 @@ impl Range8 {
 const REST_STEPS: f32 = 254.0;
 const REST_ZERO: i32 = 127;
 
-/// Activations as bytes: `[rows, width]`. Where they are precise, each has a second byte for what the first leaves: such rows stand behind all
-/// others, in the same order, and are multiplied as they are.
+/// Activations as bytes: `[steps, rows, STEP_INPUTS]`, so that what is multiplied at a time, the same inputs of some rows, lies together. Where they are
+/// precise, each has a second byte for what the first leaves: such rows stand behind all others, in the same order, and are multiplied as they are.
 #[derive(Debug, Default)]
 pub struct Rows {
-    /// Room for the rows, and ...
-    room: Vec<u8>,
-    /// ... where they begin in it: at a line of the cache, since every row is read many times, and half as fast if it lies across two.
-    start: usize,
-    stride: usize,
-    ranges: Vec<Range8>,
+    bytes: Buffer<u8>,
+    /// Inputs of a row, in steps of [`STEP_INPUTS`].
+    steps: usize,
+    ranges: Buffer<Range8>,
     /// Rows of numbers: half as many as there are of bytes if they are precise.
     count: usize,
     /// Working memory: a row, mixed.
-    mixed: Vec<f32>,
+    mixed: Buffer<f32>,
 }
 
 impl Rows {
@@ -103,11 +135,10 @@ impl Rows {
     pub fn resize(&mut self, count: usize, width: usize, is_precise: bool) {
         let of_bytes = if is_precise { 2 * count } else { count };
         self.count = count;
-        self.stride = width.next_multiple_of(FILLED_INPUTS);
-        fit(&mut self.room, of_bytes * self.stride + FILLED_INPUTS);
-        self.start = self.room.as_ptr().align_offset(FILLED_INPUTS);
-        fit(&mut self.ranges, of_bytes);
-        fit(&mut self.mixed, width.next_multiple_of(PANEL));
+        self.steps = width.div_ceil(STEP_INPUTS);
+        self.bytes.fit(of_bytes * self.steps * STEP_INPUTS);
+        self.ranges.fit(of_bytes);
+        self.mixed.fit(width.next_multiple_of(PANEL));
     }
 
     /// Number of rows of bytes.
@@ -115,15 +146,26 @@ impl Rows {
         self.ranges.len()
     }
 
-    /// The rows of bytes, one after another.
-    fn bytes(&self) -> &[u8] {
-        &self.room[self.start..][..self.count() * self.stride]
+    /// Where a row's bytes of a step are.
+    #[inline(always)]
+    fn place(&self, row: usize, step: usize) -> usize {
+        (step * self.count() + row) * STEP_INPUTS
     }
 
     /// Whether every activation has two bytes.
     pub fn is_precise(&self) -> bool {
         self.count < self.ranges.len()
     }
+}
+
+/// Where a row's bytes of its first step are among all bytes.
+#[derive(Clone, Copy)]
+struct Place {
+    first: usize,
+    /// The second bytes, if it is precise.
+    rest: Option<usize>,
+    /// From one step to the next.
+    leap: usize,
 }
 
 /// What the product of two rows of this length (whole panels) is multiplied by if both are [mixed](Kernels::mix).
@@ -153,10 +195,10 @@ impl Matrix {
     /// If there are more inputs than [`MOST_INPUTS`].
     pub fn zero(inputs: usize, outputs: usize) -> Self {
         assert!(inputs <= MOST_INPUTS);
-        let groups = inputs.next_multiple_of(FILLED_INPUTS) / 4;
+        let groups = inputs.next_multiple_of(STEP_INPUTS) / 4;
         let outputs = outputs.next_multiple_of(PANEL);
         Self {
-            bytes: SignedBytes::Owned(vec![0; outputs * groups * 4]),
+            bytes: SignedBytes::zeros(outputs * groups * 4),
             groups,
             scales: vec![0.0; outputs],
             sums: vec![0; outputs],
@@ -170,7 +212,7 @@ impl Matrix {
         outputs: usize,
         parts: MatrixParts<SignedBytes, Vec<i32>, Vec<f32>>,
     ) -> Option<Self> {
-        let groups = inputs.next_multiple_of(FILLED_INPUTS) / 4;
+        let groups = inputs.next_multiple_of(STEP_INPUTS) / 4;
         let outputs = outputs.next_multiple_of(PANEL);
         let MatrixParts {
             bytes,
@@ -203,7 +245,7 @@ impl Matrix {
     /// The lengths of the parts of a layer: bytes, and outputs.
     pub fn lengths(inputs: usize, outputs: usize) -> (usize, usize) {
         let outputs = outputs.next_multiple_of(PANEL);
-        (outputs * inputs.next_multiple_of(FILLED_INPUTS), outputs)
+        (outputs * inputs.next_multiple_of(STEP_INPUTS), outputs)
     }
 
     /// Sets an output's weights, rounded to steps of 1/127 of the largest, and its bias.
@@ -286,30 +328,29 @@ pub struct Head<'a> {
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Keys, transposed.
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    scores: Vec<f32>,
-    out: Vec<f32>,
+    keys: Buffer<f32>,
+    /// Values and results of a head whose size is not filled up.
+    values: Buffer<f32>,
+    out: Buffer<f32>,
+    scores: Buffer<f32>,
 }
 
 /// Most rows that the kernels treat at once.
 const MOST_ROWS: usize = 6;
 
 impl Scratch {
-    /// Lays a head's keys and values out for the products: `columns` is the number of tokens and `size` that of a token's numbers,
-    /// both filled up.
-    fn prepare(&mut self, head: &Head<'_>, columns: usize, size: usize) {
-        fit(&mut self.keys, head.size * columns);
-        fit(&mut self.values, head.tokens * size);
-        fit(&mut self.scores, MOST_ROWS * columns);
-        fit(&mut self.out, MOST_ROWS * size);
-        for token in 0..head.tokens {
-            let key = &head.keys[token * head.stride..][..head.size];
-            for (n, x) in key.iter().enumerate() {
-                self.keys[n * columns + token] = *x;
-            }
+    /// Makes room: `columns` is the number of tokens and `size` that of a token's numbers, both filled up.
+    fn fit(&mut self, tokens: usize, columns: usize, size: usize) {
+        self.keys.fit(size * columns);
+        self.values.fit(tokens * size);
+        self.scores.fit(MOST_ROWS * columns);
+        self.out.fit(MOST_ROWS * size);
+    }
+
+    /// Copies a head's values, filled up with zeros to `size`.
+    fn fill_values(&mut self, head: &Head<'_>, size: usize) {
+        for (token, row) in self.values.chunks_exact_mut(size).enumerate() {
             let value = &head.values[token * head.stride..][..head.size];
-            let row = &mut self.values[token * size..(token + 1) * size];
             row[..head.size].copy_from_slice(value);
             row[head.size..].fill(0.0);
         }
@@ -387,10 +428,11 @@ macro_rules! dispatched {
 }
 
 dispatched! {
-    fn quantize(row: &[f32], stretch: &[f32], mixed: &mut [f32], bytes: &mut [u8], rest: Option<&mut [u8]>) -> Range8;
+    fn quantize(row: &[f32], stretch: &[f32], mixed: &mut [f32], bytes: &mut [u8], place: Place) -> Range8;
     fn join(row: &mut [f32], rest: &[f32], bias: &[f32], activation: Activation);
     fn mix(row: &mut [f32]);
     fn multiply(rows: &Rows, weights: &Matrix, product: &mut Product<'_>);
+    fn add(row: &mut [f32], other: &[f32]);
     fn normalize(row: &mut [f32], width: usize, gain: &[f32], shift: &[f32], epsilon: f32);
     fn attend(head: &Head<'_>, scratch: &mut Scratch, out: &mut [f32], out_stride: usize);
 }
@@ -464,19 +506,18 @@ impl Kernels {
     /// # Panics
     /// If the sizes do not agree: `row` and `stretch` are of one length, filled up to whole panels, and a row of `rows` is as long.
     pub fn quantize(self, row: &[f32], stretch: &[f32], rows: &mut Rows, index: usize) {
-        let stride = rows.stride;
-        assert!(
-            row.len() <= stride && row.len().is_multiple_of(PANEL) && stretch.len() == row.len()
-        );
-        assert!(index < rows.count);
+        assert!(row.len() <= rows.steps * STEP_INPUTS && row.len().is_multiple_of(PANEL));
+        assert!(index < rows.count && stretch.len() == row.len());
         let is_precise = rows.is_precise();
-        // What follows the row's bytes meets weights of zero.
-        let (first, second) = rows.room[rows.start..].split_at_mut(rows.count * stride);
-        let bytes = &mut first[index * stride..][..row.len()];
-        let rest = is_precise.then(|| &mut second[index * stride..][..row.len()]);
+        let place = Place {
+            first: rows.place(index, 0),
+            rest: is_precise.then(|| rows.place(rows.count + index, 0)),
+            leap: rows.place(0, 1),
+        };
         let mixed = &mut rows.mixed[..row.len()];
-        // SAFETY: all have one length, whole vectors.
-        let range = unsafe { self.0.quantize(row, stretch, mixed, bytes, rest) };
+        // SAFETY: row, stretch and mixed have one length, whole vectors; both of the row's places are there for every step of it. What follows the row's bytes
+        // in its last step meets weights of zero.
+        let range = unsafe { self.0.quantize(row, stretch, mixed, &mut rows.bytes, place) };
         rows.ranges[index] = range;
         if is_precise {
             rows.ranges[rows.count + index] = Range8 {
@@ -532,12 +573,13 @@ impl Kernels {
         let columns = product.panels.len() * PANEL;
         assert!(product.panels.end <= weights.panels() && columns <= product.stride);
         assert!(
-            weights.groups * 4 <= rows.stride && rows.bytes().len() == rows.count() * rows.stride
+            weights.groups <= rows.steps * STEP_GROUPS
+                && rows.bytes.len() == rows.place(0, rows.steps)
         );
         assert!(
             rows.count() == 0 || product.out.len() >= (rows.count() - 1) * product.stride + columns
         );
-        // SAFETY: every row has the bytes that a panel's groups want, every panel is there with its scales, sums and biases (`Matrix`
+        // SAFETY: every row has the steps that a panel's groups fill, every panel is there with its scales, sums and biases (`Matrix`
         // makes them of one size), and the result has room for every row.
         unsafe {
             match self.0 {
@@ -546,6 +588,16 @@ impl Kernels {
                 other => other.multiply(rows, weights, product),
             }
         }
+    }
+
+    /// Adds a row to another.
+    ///
+    /// # Panics
+    /// If they are not of one length, whole panels.
+    pub fn add(self, row: &mut [f32], other: &[f32]) {
+        assert!(row.len() == other.len() && row.len().is_multiple_of(PANEL));
+        // SAFETY: both have one length, whole vectors.
+        unsafe { self.0.add(row, other) }
     }
 
     /// Layer normalisation of the first `width` numbers of a row; `gain` and `shift` are zero beyond.
@@ -587,7 +639,9 @@ impl Kernels {
                 && head.keys.len() >= length
                 && head.values.len() >= length
         );
-        // SAFETY: the queries are there for every token; `Scratch::prepare` makes the other operands as large as they are read.
+        assert!(head.size <= out_stride && out.len() >= (head.tokens - 1) * out_stride + head.size);
+        // SAFETY: queries, keys, values and results are there for every token, and `Scratch::fit` makes the other operands as large as they are read; where a
+        // token's numbers are not whole vectors, values and results lie in operands that are.
         unsafe { self.0.attend(head, scratch, out, out_stride) }
     }
 }

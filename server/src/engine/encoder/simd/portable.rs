@@ -20,6 +20,7 @@ impl Isa for Portable {
     const LANES: usize = LANES;
     type F = [f32; LANES];
     type I = [i32; LANES];
+    type N = [i32; LANES];
     type A = [i32; 4];
 
     #[inline(always)]
@@ -84,7 +85,7 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn store_bytes(to: *mut u8, x: Self::F) {
-        let bytes: [u8; LANES] = std::array::from_fn(|n| x[n] as u8);
+        let bytes: [u8; LANES] = std::array::from_fn(|n| x[n].round_ties_even() as u8);
         unsafe { to.cast::<[u8; LANES]>().write_unaligned(bytes) }
     }
 
@@ -106,8 +107,11 @@ impl Isa for Portable {
         })
     }
     #[inline(always)]
-    unsafe fn settle(sum: Self::I, zero: i32, weights: *const i32) -> Self::F {
-        let weights = unsafe { weights.cast::<Self::I>().read_unaligned() };
+    unsafe fn load_integers(from: *const i32) -> Self::N {
+        unsafe { from.cast::<Self::N>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn settle(sum: Self::I, zero: i32, weights: Self::N) -> Self::F {
         each(|n| (sum[n] - zero * weights[n]) as f32)
     }
 }

@@ -36,9 +36,10 @@ fn quantized(kernels: Kernels, rows: &[Vec<f32>]) -> (Rows, Vec<Vec<f64>>) {
     }
     let values = (0..rows.len()).map(|index| {
         let Range8 { scale, zero } = bytes.ranges[index];
-        let row = &bytes.bytes()[index * bytes.stride..][..width.next_multiple_of(PANEL)];
-        row.iter()
-            .map(|&byte| f64::from(i32::from(byte) - zero) * f64::from(scale))
+        let places = (0..width.next_multiple_of(PANEL))
+            .map(|input| bytes.place(index, input / STEP_INPUTS) + input % STEP_INPUTS);
+        places
+            .map(|place| f64::from(i32::from(bytes.bytes[place]) - zero) * f64::from(scale))
             .collect()
     });
     let values = values.collect();
@@ -253,7 +254,8 @@ proptest! {
             // Memory that was used before, for something larger.
             let mut scratch = Scratch::default();
             for vector in [&mut scratch.keys, &mut scratch.values, &mut scratch.scores, &mut scratch.out] {
-                vector.resize(100_000, f32::NAN);
+                vector.fit(100_000);
+                vector.fill(f32::NAN);
             }
             let head = Head { queries: &input, keys: &input[size..], values: &input[2 * size..], stride, tokens, size };
             kernels.attend(&head, &mut scratch, &mut out, out_stride);

@@ -67,8 +67,9 @@ impl Plan {
 const MIN_CONTEXT: u32 = 4;
 /// Tokens of one engine call unless a request says otherwise.
 const DEFAULT_BATCH: u32 = 512;
-/// Sequences that advance together unless the operator says otherwise, as far as their caches have room.
-const AUTO_SLOTS: u32 = 8;
+/// Sequences that advance together unless the operator says otherwise, as far as their caches have room. Sixteen columns of weights cost our
+/// kernels little more than eight.
+const AUTO_SLOTS: u32 = 16;
 /// Tokens that the caches of all sequences may hold without being asked for, but for one whole context. llama.cpp keeps room
 /// to note for each of them which tokens of a step see it, 1 kB each.
 const MOST_AUTO_CELLS: u32 = 8192;
@@ -369,7 +370,7 @@ mod tests {
         check(2 << 10, 4096, 4 << 20, 8192); // a tiny model
         check(2 << 10, 16_384, 4 << 20, 16_384);
         check(40 << 10, 4096, 386 << 20, 8035); // SmolLM2-360M
-        check(40 << 10, 512, 386 << 20, 8 * 512);
+        check(40 << 10, 256, 386 << 20, 16 * 256);
         check(384 << 10, 4096, 2_390 << 20, 4096); // Phi-3-mini
         check(u64::MAX, 4096, 1, 4096);
         check(0, 4096, 1, 8192);

@@ -11,13 +11,15 @@
 //! other columns**: a text's numbers do not depend on what is computed beside it.
 //!
 //! [`portable`] states that in plain arithmetic, and is compiled for AVX2 too; [`avx512`] is for one column or several, [`amx`]
-//! multiplies in tiles. [`attention`] is apart, and says for itself what it computes. [`plan`] says how activations are laid out for each. [`hook`] has llama.cpp's threads call all this,
+//! multiplies in tiles, and both have weights asked for [`ahead`]. [`attention`] is apart, and says for itself what it computes. [`plan`] says how activations are laid out for each. [`hook`] has llama.cpp's threads call all this,
 //! and [`choice`] says whether, after a [`trial`].
 #![expect(
     unsafe_code,
     reason = "vector instructions are there on some processors only, and several threads share llama.cpp's memory"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod ahead;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod attention;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Format, formats, portable};
 #[cfg(target_arch = "x86_64")]
-use super::{amx, avx512};
+use super::{ahead::Ahead, amx, avx512};
 #[cfg(target_arch = "x86_64")]
 use crate::engine::tiles;
 
@@ -350,7 +350,11 @@ impl Plan {
         if group < self.groups() {
             let (first, _) = self.group(group);
             // SAFETY: the rows lie there.
-            unsafe { avx512::ask_for(weights.0.add(first * weights.1), GROUP * weights.1) };
+            unsafe {
+                let bytes = GROUP * weights.1;
+                let bytes = bytes * Ahead::groups(bytes);
+                Ahead::new(weights.0.add(first * weights.1), bytes).ask(bytes);
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (weights, group);

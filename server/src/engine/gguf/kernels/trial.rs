@@ -27,10 +27,10 @@ const LEAST_SHARE: f64 = 0.8;
 /// load to load; and answers of the two are rounded differently.
 const LEAST_GAIN: f64 = 1.1;
 
-/// And for each of [`SIZES`] alone: a faster prompt is no reason for a slower stream. One column is held to more, as two threads that
-/// share the memory's bandwidth gain less than the one of a trial: Q8_0, about even here, was 0.9 times as fast in a whole model.
-/// The others are held to less than one, as a trial cannot tell a few percent.
-const LEAST_OF_EACH: [f64; SIZES.len()] = [1.05, 0.9, 0.9];
+/// And for each of [`SIZES`] alone: a faster prompt is no reason for a slower stream. A tie is enough, but a trial cannot tell a few percent.
+/// One column is held to more than the others: a whole model's threads share the memory's bandwidth, and that of Q8_0
+/// turned out up to 0.04 less than the trial of its one column.
+const LEAST_OF_EACH: [f64; SIZES.len()] = [0.95, 0.9, 0.9];
 
 /// What is tried: one stream, some of them, and a prompt.
 const SIZES: [Size; 3] = [
@@ -566,7 +566,8 @@ mod verdicts {
         };
         check([1.3, 1.1, 2.0], true);
         check([1.1, 0.95, 2.0], true);
-        check([1.0, 1.5, 3.0], false);
+        check([1.0, 1.5, 3.0], true);
+        check([0.92, 1.5, 3.0], false);
         check([1.0, 1.05, 1.05], false);
         check([0.8, 1.5, 3.0], false);
         check([1.2, 0.7, 1.6], false);

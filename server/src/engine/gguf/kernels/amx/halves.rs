@@ -194,7 +194,7 @@ unsafe fn unpack_with_table<const FIFTH: bool>(job: &Job, block: *const u8, to: 
         }
         let lower_half = to.add(GROUP * SUPER);
         for row in 0..GROUP {
-            job.ask(bytes);
+            job.ahead.ask(bytes);
             let block = block.add(row * stride);
             let scales = &scales.0[row % 4][row / 4];
             let quarters = block.add(if FIFTH { 48 } else { 16 });
@@ -256,7 +256,7 @@ impl Halves for Q6K {
         unsafe {
             let lower_half = to.add(GROUP * SUPER);
             for row in 0..GROUP {
-                job.ask(Self::FORMAT.bytes());
+                job.ahead.ask(Self::FORMAT.bytes());
                 let block = block.add(row * stride);
                 let weights = avx512::sixths(block);
                 let (_, scales) = avx512::scales_of_sixths(block);

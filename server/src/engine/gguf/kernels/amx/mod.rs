@@ -24,13 +24,13 @@ mod plains;
 mod tiles;
 
 use std::arch::x86_64::*;
-use std::cell::Cell;
 use std::ops::Range;
 
 use self::halves::{Q4K, Q5K, Q6K};
 use self::plains::{Q40, Q80};
 use self::tiles::{Shape, Tiles};
 use super::Format;
+use super::ahead::Ahead;
 use super::avx512;
 use super::formats::SUPER;
 use super::plan::{Columns, GROUP, Output, Plan, Share, TILE, Weights};
@@ -179,7 +179,10 @@ pub(super) unsafe fn multiply(
                 columns,
                 output,
                 group,
-                coming: Cell::new(rows(share.after(group, group + count))),
+                ahead: Ahead::new(
+                    rows(share.after(group, group + count)),
+                    count * GROUP * weights.stride,
+                ),
                 tiles: start..(start + most).min(all),
             };
             unsafe {
@@ -208,8 +211,8 @@ struct Job<'a> {
     columns: Columns,
     output: Output,
     group: usize,
-    /// What to ask for next.
-    coming: Cell<*const u8>,
+    /// The groups that come next.
+    ahead: Ahead,
     tiles: Range<usize>,
 }
 
@@ -224,15 +227,6 @@ impl Job<'_> {
     unsafe fn totals(&self, own: *mut u8, tile: usize, group: usize) -> *mut f32 {
         let at = (tile - self.tiles.start) * GROUPS + group;
         unsafe { own.add(size_of::<Own>() + at * TILE_BYTES).cast() }
-    }
-
-    /// Asks for so many bytes more of the groups that come next, whose rows lie one behind the other. Little at a time: nothing else can be
-    /// read while too much is on its way.
-    #[inline(always)]
-    fn ask(&self, bytes: usize) {
-        let from = self.coming.get();
-        avx512::ask_for(from, bytes);
-        self.coming.set(from.wrapping_add(bytes));
     }
 
     #[inline(always)]

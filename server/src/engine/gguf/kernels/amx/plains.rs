@@ -56,6 +56,7 @@ impl Job<'_> {
                 let steps = self.tiles.len() * (end - first).div_ceil(PAIR);
                 let asked = ((end - first) * GROUP * F::FORMAT.bytes()).div_ceil(steps);
                 let mut before: Option<Step> = None;
+                let mut kept = [_mm512_setzero_ps(); GROUP];
                 for (group, left) in left.iter().enumerate() {
                     left.load(end - first);
                     for tile in self.tiles.clone() {
@@ -66,19 +67,20 @@ impl Job<'_> {
                                 block,
                                 place: block - first,
                                 count: (end - block).min(PAIR),
+                                is_last: block + PAIR >= end,
                             };
                             let right = unit(self.plan, tile, block) * TILE * PLAIN;
                             let right = self.columns.bytes.add(right);
                             let sums = all_sums.add(turn % 2 * PAIR * TILE_BYTES);
-                            self.ask(asked);
+                            self.ahead.ask(asked);
                             multiply_loaded(step.place, step.count, right, sums);
                             let last = tile + 1 == self.tiles.end && group + 1 == COUNT;
-                            if last && block + step.count == end && end < blocks {
+                            if last && step.is_last && end < blocks {
                                 coming = self.unpack_plain::<F, COUNT>(end, next);
                             }
                             if let Some(before) = before.replace(step) {
                                 let sums = all_sums.add((turn + 1) % 2 * PAIR * TILE_BYTES);
-                                self.scale_plain(own, before, unpacked, sums);
+                                self.scale_plain(own, before, unpacked, sums, &mut kept);
                             }
                             turn += 1;
                         }
@@ -86,7 +88,7 @@ impl Job<'_> {
                 }
                 if let Some(step) = before {
                     let sums = all_sums.add((turn + 1) % 2 * PAIR * TILE_BYTES);
-                    self.scale_plain(own, step, unpacked, sums);
+                    self.scale_plain(own, step, unpacked, sums, &mut kept);
                 }
                 left = coming;
             }
@@ -118,26 +120,38 @@ impl Job<'_> {
         left
     }
 
-    /// Adds some blocks' sums to the totals of a tile of columns.
+    /// Adds some blocks' sums to the totals of a tile of columns, which are kept in registers for the blocks of a run.
     #[inline(always)]
-    unsafe fn scale_plain(&self, own: *mut u8, step: Step, unpacked: &Unpacked, sums: *const u8) {
+    unsafe fn scale_plain(
+        &self,
+        own: *mut u8,
+        step: Step,
+        unpacked: &Unpacked,
+        sums: *const u8,
+        kept: &mut [__m512; GROUP],
+    ) {
         unsafe {
             let totals = self.totals(own, step.tile, step.group);
-            let mut sum: [__m512; GROUP] =
-                std::array::from_fn(|row| _mm512_load_ps(totals.add(row * TILE)));
+            if step.place == 0 {
+                for (row, sum) in kept.iter_mut().enumerate() {
+                    *sum = _mm512_load_ps(totals.add(row * TILE));
+                }
+            }
             let unit = unit(self.plan, step.tile, step.block);
             for n in 0..step.count {
                 let scale = _mm512_loadu_ps(self.columns.scales.add((unit + n) * TILE));
                 let products = sums.add(n * TILE_BYTES).cast::<i32>();
                 let factors = &unpacked.factors[step.place + n][step.group];
-                for (row, (sum, factor)) in sum.iter_mut().zip(factors).enumerate() {
+                for (row, (sum, factor)) in kept.iter_mut().zip(factors).enumerate() {
                     let product = _mm512_load_si512(products.add(row * TILE).cast());
                     let factor = _mm512_mul_ps(_mm512_set1_ps(*factor), scale);
                     *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), factor, *sum);
                 }
             }
-            for (row, sum) in sum.iter().enumerate() {
-                _mm512_store_ps(totals.add(row * TILE), *sum);
+            if step.is_last {
+                for (row, sum) in kept.iter().enumerate() {
+                    _mm512_store_ps(totals.add(row * TILE), *sum);
+                }
             }
         }
     }
@@ -152,6 +166,8 @@ struct Step {
     /// In its run.
     place: usize,
     count: usize,
+    /// Of its run.
+    is_last: bool,
 }
 
 /// A format with blocks of 32.

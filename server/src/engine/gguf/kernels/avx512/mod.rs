@@ -3,7 +3,7 @@
 //! Sixteen rows go together, one in each lane: their blocks are [`turn`]ed, so that a vector has four weights of every row, and meets
 //! the same four activations in all lanes. So a block is unpacked once for all columns, a column costs little more than its
 //! multiplications, and nothing has to be added up across lanes. Weights of the next sixteen rows are asked for meanwhile: in a few
-//! columns the time is that of memory.
+//! columns the time is that of memory. Only one column of Q8_0 is not worth turning for.
 #![expect(
     clippy::undocumented_unsafe_blocks,
     reason = "all are for one reason: the caller promises the instructions and the sizes that `Plan` states"
@@ -16,10 +16,9 @@ mod turn;
 mod unpack;
 
 use std::arch::x86_64::*;
-use std::cell::Cell;
 
 pub(super) use self::bytes::{prepare, quantize, sums_of_32};
-use self::plains::{Q40, Q80, plains};
+use self::plains::{Q40, Q80, one_of_q80, plains};
 pub(super) use self::supers::head_with_leasts;
 use self::supers::{Q4K, Q5K, Q6K, supers};
 pub(super) use self::turn::turn;
@@ -27,20 +26,11 @@ pub(super) use self::unpack::{
     Heads, factors, fifths, heads_with_leasts, leasts_as_words, nibbles, scales_of_sixths, sixths,
 };
 use super::Format;
-use super::plan::{Columns, Output, Plan, Share, Weights};
+use super::ahead::Ahead;
+use super::plan::{Columns, GROUP, Output, Plan, Share, Weights};
 
 /// Columns that a block is unpacked for.
 const COLUMNS: usize = 16;
-
-/// Bytes of a line of the cache.
-const LINE: usize = 64;
-
-/// Asks for memory, which is to come as far as the second cache. Any processor with 64 bits can.
-pub(super) fn ask_for(from: *const u8, bytes: usize) {
-    for line in (0..bytes).step_by(LINE) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(line).cast()) };
-    }
-}
 
 /// See [`Plan::multiply`].
 ///
@@ -58,7 +48,14 @@ pub(super) unsafe fn multiply(
         let (first, _) = plan.group(group);
         unsafe { weights.bytes.add(first * weights.stride) }
     };
+    let bytes = GROUP * weights.stride;
+    let together = Ahead::groups(bytes);
+    let mut ahead = Ahead::new(weights.bytes, bytes);
     for group in share.groups.clone() {
+        if (group - share.groups.start).is_multiple_of(together) {
+            let end = (group + together).min(share.groups.end);
+            ahead = Ahead::new(rows(share.after(group, end)), (end - group) * bytes);
+        }
         for start in (0..plan.columns).step_by(COLUMNS) {
             let job = Job {
                 plan,
@@ -67,7 +64,7 @@ pub(super) unsafe fn multiply(
                 output,
                 group,
                 rows: rows(group),
-                coming: Cell::new(rows(share.after(group, group + 1))),
+                ahead: &ahead,
                 start,
                 count: (plan.columns - start).min(COLUMNS),
             };
@@ -77,6 +74,7 @@ pub(super) unsafe fn multiply(
                     Format::Q5_K => supers::<Q5K>(&job),
                     Format::Q6_K => supers::<Q6K>(&job),
                     Format::Q4_0 => plains::<Q40>(&job),
+                    Format::Q8_0 if plan.columns == 1 => one_of_q80(&job),
                     Format::Q8_0 => plains::<Q80>(&job),
                 }
             }
@@ -93,19 +91,18 @@ struct Job<'a> {
     group: usize,
     /// The first of its rows.
     rows: *const u8,
-    /// What to ask for next.
-    coming: Cell<*const u8>,
+    /// The group that comes next.
+    ahead: &'a Ahead,
     /// The first column.
     start: usize,
     count: usize,
 }
 
 impl Job<'_> {
-    /// [`turn`]s sixteen bytes of each row, and asks for as many of the group that comes next: its rows lie one behind the other, and
-    /// memory gives lines in a row fastest. A few at a time, since nothing else can be read while too many are on their way.
+    /// [`turn`]s sixteen bytes of each row, and asks for as many of the group that comes next.
     #[inline(always)]
     unsafe fn turn(&self, from: *const u8) -> [__m512i; 4] {
-        self.ask(4);
+        self.ahead.ask(16 * GROUP);
         unsafe { turn(from, self.weights.stride) }
     }
 
@@ -117,14 +114,6 @@ impl Job<'_> {
             let [e, f, g, h] = self.turn(from.add(16));
             [a, b, c, d, e, f, g, h]
         }
-    }
-
-    /// Asks for so many lines more.
-    #[inline(always)]
-    fn ask(&self, lines: usize) {
-        let from = self.coming.get();
-        ask_for(from, lines * LINE);
-        self.coming.set(from.wrapping_add(lines * LINE));
     }
 
     #[inline]

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use super::super::Format;
 use super::super::formats::SUPER;
+use super::super::plan::GROUP;
 use super::turn::{fours, lower_floats, upper_floats};
 use super::{COLUMNS, Job, four};
 
@@ -251,7 +252,7 @@ impl Super for Q6K {
     #[inline(always)]
     unsafe fn head(job: &Job, blocks: *const u8) -> Head {
         unsafe {
-            job.ask(1);
+            job.ahead.ask(2 * GROUP);
             Head {
                 // Four bytes that end with the factor, as the block does; nothing else has asked for them.
                 factors: upper_floats(fours(blocks.add(206), job.weights.stride)),

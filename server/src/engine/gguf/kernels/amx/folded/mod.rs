@@ -15,10 +15,10 @@ mod turn;
 mod unpack;
 
 use std::arch::x86_64::*;
-use std::cell::Cell;
 
 use self::turn::{Turn, shapes};
 use self::unpack::{Head, Unpacking, bytes};
+use super::super::ahead::Ahead;
 use super::super::avx512;
 use super::super::formats::SUPER;
 use super::super::plan::{Columns, GROUP, Output, Plan, Share, TILE, Weights};
@@ -105,7 +105,7 @@ pub unsafe fn multiply(
         output,
         share,
         sets: Sets::new(plan.columns),
-        coming: Cell::new(std::ptr::null()),
+        ahead: Ahead::new(weights.bytes, GROUP * weights.stride),
     };
     unsafe {
         let own = own.cast::<Own>();
@@ -127,8 +127,8 @@ struct Job<'a> {
     output: Output,
     share: &'a Share,
     sets: Sets,
-    /// What to ask for next.
-    coming: Cell<*const u8>,
+    /// The group that comes next.
+    ahead: Ahead,
 }
 
 /// Which block.
@@ -195,7 +195,7 @@ impl Job<'_> {
                             tiles.step::<SETS>(step / PARTS, step % PARTS);
                         }
                         if turn < all {
-                            self.ask::<FIFTH>();
+                            self.ahead.ask(GROUP * bytes(FIFTH) / PARTS);
                             let to = own.blocks[turn % 2].halves.as_mut_ptr().cast::<u8>();
                             own.unpacking.part::<FIFTH>($part, from, stride, to);
                         }
@@ -230,18 +230,9 @@ impl Job<'_> {
         };
         if place.block == 0 {
             let next = self.share.after(place.group, place.group + 1);
-            self.coming.set(rows(next));
+            self.ahead.turn_to(rows(next));
         }
         unsafe { rows(place.group).add(place.block * bytes(FIFTH)) }
-    }
-
-    /// Asks for as much of the next group as is unpacked of this one in a step.
-    #[inline(always)]
-    fn ask<const FIFTH: bool>(&self) {
-        let bytes = GROUP * bytes(FIFTH) / PARTS;
-        let coming = self.coming.get();
-        avx512::ask_for(coming, bytes);
-        self.coming.set(coming.wrapping_add(bytes));
     }
 
     /// Adds a block's sums to the totals of one half of a set's columns.

@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates deny fuzz fuzz-api torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist service-check sizing
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates deny fuzz fuzz-api torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist archive-check service-check sizing
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -73,7 +73,7 @@ TARGETS ?= $(sort $(notdir $(basename $(wildcard server/fuzz/fuzz_targets/*.rs))
 SECONDS ?= 60
 
 fuzz: setup             ## Any bytes for every reader of what strangers send (SECONDS= for each, TARGETS="gguf onnx"): server/fuzz/README.md
-	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked --version 0.13.2 cargo-fuzz
 	@test -f server/fuzz/Cargo.lock || cp Cargo.lock server/fuzz/
 	cd server && for target in $(TARGETS); do mkdir -p fuzz/target/corpus/$$target && $(CARGO) fuzz run --sanitizer none $$target \
 	  fuzz/target/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -timeout=20 || exit 1; done
@@ -98,8 +98,9 @@ observe: build          ## A real Prometheus on real traffic: does every panel, 
 	@command -v prometheus >/dev/null || apt-get install --yes --no-install-recommends prometheus
 	python3 deploy/checks/observe.py target/release/chaski target/release/loadgen $(if $(KEEP),--keep)
 
-sizing: build           ## What a replica costs on this machine, and what a second one brings (MODELS=folder GENERATE=name EMBED=name)
-	python3 deploy/checks/sizing.py target/release/chaski $(MODELS:%=--models %) $(GENERATE:%=--generate %) $(EMBED:%=--embed %)
+sizing: build           ## What a replica costs on this machine, and what a second one brings, and then what routing does to a thousand (MODELS=folder GENERATE=name EMBED=name)
+	python3 deploy/checks/sizing.py target/release/chaski --speeds target/speeds.json $(MODELS:%=--models %) $(GENERATE:%=--generate %) $(EMBED:%=--embed %)
+	python3 deploy/checks/routing.py --speeds target/speeds.json
 
 replicas-check: build   ## HAProxy before three replicas: affinity, one killed under load, a rolling restart
 	@command -v haproxy >/dev/null || apt-get install --yes --no-install-recommends haproxy
@@ -112,6 +113,10 @@ manifests-check:        ## Compare the Kubernetes manifests with the API server'
 
 dist: setup             ## The release archive for other machines, in target/dist/ (compiles llama.cpp once more, for every kind of processor)
 	python3 deploy/dist.py
+
+archive-check:          ## Run the release archive here and as processors of 2006 to 2013, by Debian's qemu (ARCHIVE=...)
+	@command -v qemu-x86_64 >/dev/null || apt-get install --yes --no-install-recommends qemu-user
+	python3 deploy/checks/archive.py $(or $(ARCHIVE),$(wildcard target/dist/chaski-*-x86_64-linux.tar.gz))
 
 compose-check:          ## Read compose.yaml as Compose does, and look at what each profile starts (needs Go)
 	python3 deploy/checks/compose.py

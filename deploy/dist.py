@@ -1,11 +1,11 @@
 """Makes the release archive: one folder that runs where it is unpacked, on any x86-64 or aarch64 Linux with this glibc or newer.
 
-    python3 deploy/dist.py [--out target/dist] [--programs FOLDER]
+    python3 deploy/dist.py [--out target/dist] [--unpacked FOLDER]
 
 Builds chaski with the feature `portable`, in a build folder of its own: llama.cpp's kernels become one library for each kind of
 processor, and the best is chosen at start. Beside the programs lie ONNX Runtime, the manual, completions, the systemd unit,
-settings and licences. The same commit makes the same archive, as far as the compiler does. With --programs nothing is built, and
-the programs and their libraries are taken from there.
+settings and licences. The same commit makes the same archive, as far as the compiler does. With --unpacked nothing is built: programs
+and libraries are those of an archive that was unpacked there, and make the same archive again.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ SHELLS = {"bash": "chaski.bash", "zsh": "_chaski", "fish": "chaski.fish", "elvis
 DOCUMENTS = ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "docs/CONFIGURATION.md", "docs/config.schema.json", "docs/OPERATIONS.md"]
 # The oldest processor: what only newer ones have is asked for at run time.
 OLDEST = {"x86_64": "x86-64", "aarch64": "generic"}
+# Not those for a linker, such as `libllama.so`, and not what only llama.cpp's own programs need.
+LIBRARY = re.compile(r"lib(ggml|ggml-base|llama|mtmd)\.so\.\d+|libggml-cpu-[\w.]+\.so")
 
 
 def run(*command: str, **environment: str) -> str:
@@ -37,18 +40,20 @@ def run(*command: str, **environment: str) -> str:
     return done.stdout
 
 
-def build(folder: Path) -> Path:
-    """Builds both programs for the oldest processor and returns where they are."""
+def build(folder: Path) -> tuple[Path, list[Path]]:
+    """Builds both programs for the oldest processor; returns where they are, and where llama.cpp's libraries are."""
     flags = f"-C target-cpu={OLDEST[platform.machine()]} -C link-arg=-Wl,-rpath,$ORIGIN/lib"
-    features = ["--workspace", "--features", "chaski/portable"]
-    run("cargo", "build", "--release", "--locked", *features, CARGO_TARGET_DIR=str(folder), RUSTFLAGS=flags, CARGO_INCREMENTAL="0")
-    return folder / "release"
+    features = ["--workspace", "--features", "chaski/portable", "--message-format", "json-render-diagnostics"]
+    told = run("cargo", "build", "--release", "--locked", *features, CARGO_TARGET_DIR=str(folder), RUSTFLAGS=flags, CARGO_INCREMENTAL="0")
+    # The folder may hold earlier builds of it, too.
+    scripts = [message for message in map(json.loads, told.splitlines()) if message["reason"] == "build-script-executed"]
+    installed = next(Path(script["out_dir"]) for script in scripts if "#llama-cpp-sys-2@" in script["package_id"])
+    return folder / "release", [installed / "lib", installed / "backends"]
 
 
-def kernels(programs: Path) -> list[Path]:
-    """llama.cpp's libraries, where its build put them."""
-    found = {path.name: path for path in sorted(programs.rglob("lib*.so*")) if path.name.startswith(("libggml", "libllama", "libmtmd"))}
-    return [found[name] for name in sorted(found)]
+def libraries(folders: list[Path]) -> list[Path]:
+    """llama.cpp's libraries in folders, under the names by which they are looked for at start."""
+    return [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if LIBRARY.fullmatch(path.name)]
 
 
 def licences() -> str:
@@ -84,14 +89,14 @@ def licences() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def stage(folder: Path, programs: Path) -> None:
+def stage(folder: Path, programs: Path, kernels: list[Path]) -> None:
     """Puts everything into the folder that the archive unpacks to."""
     for name in ["chaski", "loadgen"]:
         shutil.copy2(programs / name, folder / name)
         run("strip", "--strip-debug", str(folder / name))
     library = folder / "lib"
     library.mkdir()
-    for path in kernels(programs):
+    for path in kernels:
         shutil.copy2(path, library / path.name)
         run("strip", "--strip-debug", str(library / path.name))
     for path in sorted((ROOT / ".tools" / "lib").glob("libonnxruntime.so.*")):
@@ -133,19 +138,22 @@ def pack(folder: Path, archive: Path) -> None:
 def main() -> int:
     """Exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "target" / "dist")
-    parser.add_argument("--programs", type=Path, help="take them from this folder instead of building them")
+    parser.add_argument("--out", type=lambda name: Path(name).resolve(), default=ROOT / "target" / "dist")
+    parser.add_argument("--unpacked", type=Path, help="pack what an archive unpacked to, instead of building it")
     options = parser.parse_args()
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     name = f"chaski-{version}-{platform.machine()}-linux"
     options.out.mkdir(parents=True, exist_ok=True)
-    programs = options.programs or build(options.out / "build")
+    programs, folders = (options.unpacked, [options.unpacked / "lib"]) if options.unpacked else build(options.out / "build")
+    kernels = libraries(folders)
+    if not any(path.name.startswith("libggml-cpu-") for path in kernels):
+        sys.exit("dist: there are no kernels to choose from")
     folder = options.out / name
+    if options.unpacked and options.unpacked.resolve() == folder:
+        parser.error("--unpacked names the folder that would be made anew: another --out, please")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    stage(folder, programs)
-    if options.programs is None and not any(path.name.startswith("libggml-cpu-") for path in (folder / "lib").iterdir()):
-        sys.exit("dist: the build made no kernels to choose from")
+    stage(folder, programs, kernels)
     archive = options.out / f"{name}.tar.gz"
     pack(folder, archive)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()

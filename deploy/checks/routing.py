@@ -1,10 +1,10 @@
 """What routing does to a thousand replicas: how often a conversation meets its cached prompt, and how long callers wait.
 
-    python3 deploy/checks/routing.py [--replicas 1000] [--load 0.7] [--prefill 700] [--decode 19] ...
+    python3 deploy/checks/routing.py [--replicas 1000] [--load 0.7] [--speeds FILE | --prefill 700 --decode 19] ...
 
 A simulation of events, not a measurement: conversations of several turns arrive at random; a replica computes what of a prompt its
-cache does not hold, then the answer, in one of its slots. Speeds are a replica's own: `--prefill` tokens a second of a prompt, `--decode` tokens a
-second of one answer when all slots are busy, as `loadgen --concurrency SLOTS` measures them. Lengths are log-normal.
+cache does not hold, then the answer, in one of its slots. Speeds are a replica's own when all slots are busy, `--prefill` tokens a second of a prompt
+and `--decode` of one answer; or each request draws the two of one of the answers that `sizing.py --speeds FILE` has measured. Lengths are log-normal.
 
 Policies: any replica at random; the one with fewest requests under way; a consistent hash of how the conversation begins; the same, but
 past replicas that have more than `--bound` times their share (deploy/haproxy.cfg: least connections, and the last).
@@ -15,9 +15,11 @@ import bisect
 import collections
 import heapq
 import itertools
+import json
 import math
 import random
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 POINTS_OF_A_REPLICA = 64
@@ -102,6 +104,9 @@ class Simulation:
         self.order = itertools.count()
         self.first_token: list[float] = []
         self.hits = self.followers = self.conversations = 0
+        self.speeds = [(arguments.prefill, arguments.decode)]
+        if arguments.speeds:
+            self.speeds = [tuple(pair) for pair in json.loads(arguments.speeds.read_text())["speeds"]]
 
     def at(self, time: float, what: str, subject: object) -> None:
         """Something happens then."""
@@ -120,7 +125,8 @@ class Simulation:
         """All requests, the first fifth of which fill the caches."""
         arguments = self.arguments
         mean = math.exp(0.6**2 / 2)
-        work = mean * (arguments.first / TURNS + arguments.next) / arguments.prefill + mean * arguments.answer / arguments.decode
+        read, written = (sum(1 / speed for speed in part) / len(part) for part in zip(*self.speeds, strict=True))
+        work = mean * (arguments.first / TURNS + arguments.next) * read + mean * arguments.answer * written
         rate = arguments.load * arguments.replicas * arguments.slots / work / TURNS
         time = 0.0
         for conversation in range(arguments.requests // TURNS):
@@ -149,12 +155,13 @@ class Simulation:
             arrived, turn = replica.waiting.popleft()
             replica.running += 1
             cached = min(replica.cache.get(turn.conversation, 0), turn.known)
-            prefill = (turn.known + turn.new - cached) / arguments.prefill
+            read, written = self.random.choice(self.speeds)
+            prefill = (turn.known + turn.new - cached) / read
             if turn.conversation >= arguments.requests // TURNS // 5:
                 self.first_token.append(now - arrived + prefill)
                 self.followers += turn.number > 0
                 self.hits += turn.number > 0 and cached == turn.known
-            seconds = prefill + turn.answer / arguments.decode
+            seconds = prefill + turn.answer / written
             replica.busy_seconds += seconds
             self.at(now + seconds, "ends", (index, turn))
 
@@ -181,6 +188,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=8, help="OLLAMA_NUM_PARALLEL")
     parser.add_argument("--prefill", type=float, default=700, help="tokens a second of a prompt")
     parser.add_argument("--decode", type=float, default=19, help="tokens a second of one answer, all slots busy")
+    parser.add_argument("--speeds", type=Path, help="measured speeds, from which each request draws")
     parser.add_argument("--first", type=int, default=1500, help="median tokens of a first prompt")
     parser.add_argument("--next", type=int, default=60, help="median tokens of what is said next")
     parser.add_argument("--answer", type=int, default=150, help="median tokens of an answer")

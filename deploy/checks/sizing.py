@@ -5,6 +5,9 @@
 Starts one replica, then two on the same models, and prints for each model: the time from a start to the first request that is taken, from
 that to the first answer, memory (shared pages divided by those who share them), and answers a second, tokens a second and times of callers
 who ask one request after the other. Where one replica keeps all processors busy, a second on the same machine brings nothing but memory.
+
+With --speeds, then has eight callers send prompts of some hundred words, and writes how fast each was read and answered:
+`routing.py --speeds` simulates many replicas with that.
 """
 
 import argparse
@@ -24,6 +27,9 @@ from pathlib import Path
 from programs import Failed, free_port, start, until_ready
 
 CALLERS = (1, 8, 16)
+# As many as there are slots, without more being said.
+SPEEDS_CALLERS = 8
+SPEEDS_REPEATS = 15
 TOKENS = 48
 TEXTS = "The boat on the lake is small, and what it carries today is known to nobody but the one who rows it. ".split()
 
@@ -72,6 +78,8 @@ class Load:
 
     seconds: list[float] = field(default_factory=list)
     tokens: int = 0
+    speeds: list[tuple[float, float]] = field(default_factory=list)
+    """Tokens a second of a prompt, and of its answer."""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -90,9 +98,20 @@ def generate(model: str, number: int) -> tuple[str, dict]:
     return "/api/generate", {"model": model, "prompt": prompt, "raw": True, "stream": False, "options": {"num_predict": TOKENS, "temperature": 0}}
 
 
+def converse(model: str, number: int) -> tuple[str, dict]:
+    """The same at the end of a long text."""
+    path, body = generate(model, number)
+    return path, body | {"prompt": f"{number}. {' '.join(TEXTS * SPEEDS_REPEATS)} {body['prompt']}"}
+
+
 def embed(model: str, number: int) -> tuple[str, dict]:
     """Eight texts."""
     return "/api/embed", {"model": model, "input": [f"{number} {place} {' '.join(TEXTS[place:])}" for place in range(8)]}
+
+
+def speed(answer: dict, part: str) -> float:
+    """Tokens a second, as the server tells it."""
+    return answer[f"{part}_count"] / max(answer[f"{part}_duration"], 1) * 1e9
 
 
 def load(replicas: list[Replica], make: Make, model: str, callers: int, seconds: float) -> Load:
@@ -112,6 +131,8 @@ def load(replicas: list[Replica], make: Make, model: str, callers: int, seconds:
             with lock:
                 met.seconds.append(time.monotonic() - at)
                 met.tokens += answer.get("eval_count", 0)
+                if answer.get("eval_count", 0) > 1:
+                    met.speeds.append((speed(answer, "prompt_eval"), speed(answer, "eval")))
 
     threads = [threading.Thread(target=call, args=(caller,)) for caller in range(callers)]
     for thread in threads:
@@ -153,6 +174,19 @@ def measure(chaski: Path, models: Path, folder: Path, make: Make, model: str, se
     return told
 
 
+def measure_speeds(chaski: Path, models: Path, folder: Path, model: str, seconds: float) -> list[tuple[float, float]]:
+    """How fast one replica reads and answers when all slots are busy."""
+    with ExitStack() as stack:
+        replica = begin(stack, chaski, models, folder, "speeds")
+        replica.ask(*generate(model, 0))
+        speeds = sorted(load([replica], converse, model, SPEEDS_CALLERS, seconds).speeds)
+    if not speeds:
+        raise Failed("no answer was complete: more --seconds, please")
+    read, written = (statistics.median(part) for part in zip(*speeds, strict=True))
+    print(f"\n{SPEEDS_CALLERS} callers with long prompts: {len(speeds)} answers, read at {read:.0f} and written at {written:.1f} tokens/s (medians)")
+    return speeds
+
+
 def main() -> int:
     """Exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,6 +195,7 @@ def main() -> int:
     parser.add_argument("--generate", default="tiny", help="a model that generates")
     parser.add_argument("--embed", default="tiny-embed", help="a model that embeds")
     parser.add_argument("--seconds", type=float, default=8.0, help="for each number of callers")
+    parser.add_argument("--speeds", type=Path, help="where to write the speeds of each answer, as JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -169,6 +204,9 @@ def main() -> int:
         try:
             told = measure(options.chaski, models, folder, generate, options.generate, options.seconds)
             told += measure(options.chaski, models, folder, embed, options.embed, options.seconds)
+            if options.speeds:
+                speeds = measure_speeds(options.chaski, models, folder, options.generate, options.seconds * 4)
+                options.speeds.write_text(json.dumps({"model": options.generate, "slots": SPEEDS_CALLERS, "speeds": speeds}))
         except Failed as error:
             print(f"sizing: {error}", file=sys.stderr)
             return 1

@@ -90,7 +90,7 @@ function map(texts, points, query) {
     const short = text.length > LABEL_LETTERS ? `${text.slice(0, LABEL_LETTERS - 1)}…` : text;
     // On the side that has room.
     const isRight = left > WIDTH / 2;
-    const place = labels.free(left + (isRight ? -9 : 9), top + 4, short.length * 6, isRight);
+    const place = labels.free(left + (isRight ? -9 : 9), top + 4, labels.width(short, index === query), isRight);
     if (place) mark.append(drawing("text", { x: place.x, y: place.y, "text-anchor": isRight ? "end" : "start" }, short));
     return mark;
   });
@@ -101,6 +101,14 @@ function map(texts, points, query) {
 class Labels {
   constructor() {
     this.taken = [];
+    this.pen = document.createElement("canvas").getContext("2d");
+    this.family = getComputedStyle(document.body).fontFamily;
+  }
+
+  /** In units of the map: letters as style.css has them there. */
+  width(text, isQuery) {
+    this.pen.font = `${isQuery ? 650 : 400} 11px ${this.family}`;
+    return this.pen.measureText(text).width;
   }
 
   free(x, y, width, isRight) {

@@ -1,6 +1,7 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use serde_json::Value;
@@ -64,9 +65,13 @@ pub fn loadgen(options: &str) -> Outcome {
     run(&words, &[])
 }
 
+/// Measurements have the machine to themselves, as far as other tests go: `loadgen` tells when it was disturbed.
+static MACHINE: Mutex<()> = Mutex::new(());
+
 /// Runs `loadgen` with these words, then those.
 pub fn run(words: &[&str], more: &[&str]) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
+    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let [json, raw, csv] = ["json", "raw", "csv"].map(|form| folder.path().join(form));
     let output = Command::new(LOADGEN)
         .args(words)
@@ -103,6 +108,7 @@ pub fn run(words: &[&str], more: &[&str]) -> Outcome {
 
 /// Runs a command that writes no report.
 pub fn loadgen_plain(options: &str) -> Outcome {
+    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let output = Command::new(LOADGEN)
         .args(options.split_whitespace())
         .output()

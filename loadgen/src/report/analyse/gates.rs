@@ -56,7 +56,8 @@ impl Place<'_> {
 
     fn gates(&self, calibration: Option<&Calibration>) -> Vec<Gate> {
         let scope = self.scope.as_str();
-        let lag = quantile(self.samples().map(|sample| sample.dispatch_lag()), 0.99);
+        let lags = self.samples().map(|sample| sample.dispatch_lag());
+        let lags: Vec<f64> = lags.map(milliseconds).collect();
         let first = quantile(
             self.samples().map(|sample| {
                 let first = sample.to_first_token();
@@ -67,7 +68,7 @@ impl Place<'_> {
         let noise: Vec<_> = self.slots.iter().map(|slot| slot.noise).collect();
         let failed = self.samples().filter(|sample| sample.outcome.is_err());
         let mut gates = vec![
-            gates::dispatch_lag(scope, lag, first),
+            gates::dispatch_lag(scope, &lags, first),
             gates::client_cpu(
                 scope,
                 noise.iter().map(|noise| noise.client_cpu).sum(),

@@ -45,33 +45,42 @@ pub struct Text {
 
 /// The texts that are ready to be computed, by job and width.
 ///
-/// Jobs take turns: the job whose turn it is always has a text in the next batch, and every other job may add texts that
-/// fit, one each in rotation. So a job with one text waits at most as many batches as there are jobs, however
-/// many texts they have.
+/// Jobs take turns: the job whose turn it is always has a text in the next batch. What room is left goes to the jobs that are nearest to their end,
+/// to one after another as much as fits. So a job with one text waits at most as many batches as there are jobs, however many texts they have, and
+/// jobs that came together end one after another instead of all with the last batch: half the wait on average, and whoever reads an answer and asks
+/// again does so while others are computed.
 #[derive(Debug, Default)]
 pub struct Ready {
     /// Jobs in the order of their turns.
     turns: VecDeque<JobId>,
-    /// Texts of each job in `turns` by width; never empty for a job in `turns`.
-    texts: HashMap<JobId, BTreeMap<u32, VecDeque<usize>>>,
+    /// What each job in `turns` has.
+    jobs: HashMap<JobId, Share>,
+}
+
+/// What a job has ready; never nothing.
+#[derive(Debug, Default)]
+struct Share {
+    /// Its texts by width.
+    texts: BTreeMap<u32, VecDeque<usize>>,
+    /// The widths of all, added up.
+    tokens: u64,
 }
 
 impl Ready {
     /// Adds a text of so many tokens.
     pub fn push(&mut self, text: Text, tokens: u32) {
-        let by_width = self.texts.entry(text.job).or_default();
-        if by_width.is_empty() {
+        let share = self.jobs.entry(text.job).or_default();
+        if share.texts.is_empty() {
             self.turns.push_back(text.job);
         }
-        by_width
-            .entry(width(tokens))
-            .or_default()
-            .push_back(text.index);
+        let width = width(tokens);
+        share.tokens += u64::from(width);
+        share.texts.entry(width).or_default().push_back(text.index);
     }
 
     /// Forgets a job's texts.
     pub fn remove(&mut self, job: JobId) {
-        if self.texts.remove(&job).is_some() {
+        if self.jobs.remove(&job).is_some() {
             self.turns.retain(|turn| *turn != job);
         }
     }
@@ -81,46 +90,45 @@ impl Ready {
         let Some(leader) = self.turns.front().copied() else {
             return Vec::new();
         };
-        let width = *self.texts[&leader]
+        let width = *self.jobs[&leader]
+            .texts
             .first_key_value()
             .expect("a job in the rotation has texts")
             .0;
-        // The leader goes to the end of the rotation: it has its text now, and comes last in each round of company.
+        // The leader goes to the end of the rotation: it has its text now.
         self.turns.rotate_left(1);
-        let order: Vec<JobId> = self.turns.iter().copied().collect();
+        let mut order: Vec<JobId> = self.turns.iter().copied().collect();
         let mut batch = Vec::from_iter(self.take_one(leader, width..=width).map(|(text, _)| text));
+        order.sort_by_key(|job| self.jobs.get(job).map_or(0, |share| share.tokens));
         let mut room = BATCH_TOKENS.saturating_sub(width);
-        loop {
-            let before = batch.len();
-            for &job in &order {
+        for job in order {
+            while batch.len() < BATCH_TEXTS as usize {
                 let fitting = match company {
                     Company::Alone => return batch,
+                    Company::SameWidth if width > room => return batch,
                     Company::SameWidth => width..=width,
                     Company::Any => 0..=room,
                 };
-                if *fitting.end() > room || batch.len() == BATCH_TEXTS as usize {
-                    return batch;
-                }
-                if let Some((text, width)) = self.take_one(job, fitting) {
-                    batch.push(text);
-                    room -= width;
-                }
-            }
-            if batch.len() == before {
-                return batch;
+                let Some((text, width)) = self.take_one(job, fitting) else {
+                    break;
+                };
+                batch.push(text);
+                room -= width;
             }
         }
+        batch
     }
 
     /// Takes the shortest text of these widths from a job that may have one, and tells its width.
     fn take_one(&mut self, job: JobId, widths: RangeInclusive<u32>) -> Option<(Text, u32)> {
-        let by_width = self.texts.get_mut(&job)?;
-        let (&width, indices) = by_width.range_mut(widths).next()?;
+        let share = self.jobs.get_mut(&job)?;
+        let (&width, indices) = share.texts.range_mut(widths).next()?;
         let index = indices.pop_front().expect("emptied widths are removed");
+        share.tokens -= u64::from(width);
         if indices.is_empty() {
-            by_width.remove(&width);
+            share.texts.remove(&width);
         }
-        if by_width.is_empty() {
+        if share.texts.is_empty() {
             self.remove(job);
         }
         Some((Text { job, index }, width))
@@ -227,6 +235,27 @@ mod tests {
             ready.remove(0);
             prop_assert!(batches(ready, company).concat().iter().all(|text| text.job != 0));
         }
+    }
+
+    #[test]
+    fn jobs_that_came_together_end_one_after_another() {
+        let mut ready = ready(&[vec![32; 8], vec![32; 8], vec![32; 8], vec![32; 8]]);
+        let mut left = [8; 4];
+        let mut ends = Vec::new();
+        for number in 1.. {
+            let batch = ready.take(Company::Any);
+            if batch.is_empty() {
+                break;
+            }
+            for text in batch {
+                left[text.job as usize] -= 1;
+                if left[text.job as usize] == 0 {
+                    ends.push(number);
+                }
+            }
+        }
+        // Each batch has room for eight texts. By turns, all would end with the last.
+        assert_eq!(ends, [1, 2, 3, 4]);
     }
 
     #[test]

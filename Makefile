@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Everything is built in one profile, so that llama.cpp's C++ is compiled once for the product, its tests and clippy.
 PROFILE := --release --locked
 
-.PHONY: serve test build setup lint smoke clients agents differential registry-check templates deny fuzz fuzz-api torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist archive-check service-check sizing
+.PHONY: serve test build setup lint smoke clients agents differential registry-check templates deny fuzz fuzz-api torture page-check ui-check client-limit clean loadgen-proof observe bench dashboards-check replicas-check manifests-check compose-check dist archive-check service-check sizing vulkan-check
 
 serve: build            ## Set up, build and start the server on 127.0.0.1:11434
 	target/release/chaski serve
@@ -117,6 +117,10 @@ dist: setup             ## The release archive for other machines, in target/dis
 archive-check:          ## Run the release archive here and as processors of 2006 to 2013, by Debian's qemu (ARCHIVE=...)
 	@command -v qemu-x86_64 >/dev/null || apt-get install --yes --no-install-recommends qemu-user
 	python3 deploy/checks/archive.py $(or $(ARCHIVE),$(wildcard target/dist/chaski-*-x86_64-linux.tar.gz))
+
+vulkan-check: setup      ## Build for Vulkan in a folder of its own and have a locked-in worker compute there (needs Vulkan's headers, glslc and a driver, such as Mesa's lavapipe)
+	CARGO_TARGET_DIR=target/vulkan $(CARGO) build $(PROFILE) -p chaski --features chaski/vulkan
+	python3 deploy/checks/devices.py target/vulkan/release/chaski
 
 compose-check:          ## Read compose.yaml as Compose does, and look at what each profile starts (needs Go)
 	python3 deploy/checks/compose.py

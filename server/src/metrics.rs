@@ -227,6 +227,11 @@ fn describe() {
         "Buffers of a loaded model's computation"
     );
     describe_gauge!(
+        "llm_device_memory_bytes",
+        bytes,
+        "What of a loaded model lies on graphics processors"
+    );
+    describe_gauge!(
         "llm_memory_ratio",
         "Peak resident memory of server and workers by the size of the loaded models' files"
     );
@@ -585,6 +590,8 @@ pub struct MemoryParts {
     pub cache_reserved: u64,
     /// Buffers of the computation.
     pub compute: u64,
+    /// What of all this lies on graphics processors.
+    pub on_devices: u64,
 }
 
 /// The server process at the moment of a scrape.
@@ -682,6 +689,7 @@ fn together<'a>(loaded: &[LoadedModel<'a>]) -> BTreeMap<&'a str, LoadedModel<'a>
                 cache: model.parts.cache + worker.parts.cache,
                 cache_reserved: model.parts.cache_reserved + worker.parts.cache_reserved,
                 compute: model.parts.compute + worker.parts.compute,
+                on_devices: model.parts.on_devices + worker.parts.on_devices,
             },
             // The newer one takes the requests that come from now on.
             computing: worker.computing,
@@ -705,6 +713,7 @@ fn loaded_model(loaded: &LoadedModel<'_>) {
     set("llm_cache_bytes", loaded.parts.cache);
     set("llm_cache_reserved_bytes", loaded.parts.cache_reserved);
     set("llm_compute_bytes", loaded.parts.compute);
+    set("llm_device_memory_bytes", loaded.parts.on_devices);
     set("llm_threads", loaded.computing.threads.into());
     set("llm_own_kernels", loaded.computing.own_kernels.into());
     set(
@@ -748,7 +757,10 @@ mod tests {
                 ..Memory::default()
             },
             slots,
-            parts: MemoryParts::default(),
+            parts: MemoryParts {
+                on_devices: 3,
+                ..MemoryParts::default()
+            },
             computing: Computing::default(),
         };
         let process = Process {
@@ -765,6 +777,7 @@ mod tests {
         });
         check(&page, "llm_worker_resident_memory_bytes{model=\"a\"} 12");
         check(&page, "llm_slots{model=\"a\"} 6");
+        check(&page, "llm_device_memory_bytes{model=\"a\"} 6");
         check(&page, "llm_model_size_bytes{model=\"a\"} 100");
         check(&page, "llm_models_loaded 2");
         check(&page, "process_cpu_seconds_total 1.23");

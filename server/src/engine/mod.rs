@@ -50,6 +50,17 @@ impl Spec {
             Self::Fake(_) => Vec::new(),
         }
     }
+
+    /// Whether graphics processors compute a part of it.
+    #[must_use]
+    pub fn uses_devices(&self) -> bool {
+        let layers = match self {
+            Self::Gguf(spec) => spec.gpu_layers,
+            Self::GgufEncoder(spec) => spec.gpu_layers,
+            Self::Onnx(_) | Self::Fake(_) => Some(0),
+        };
+        gguf::KNOWS_GPUS && layers != Some(0)
+    }
 }
 
 /// What is known of a model once it is loaded.
@@ -82,6 +93,8 @@ pub struct Memory {
     pub cache_per_token: u64,
     /// What a step needs while it is computed, and its results.
     pub compute: u64,
+    /// What of all this lies on graphics processors, the whole cache included.
+    pub on_devices: u64,
 }
 
 /// What was chosen for a loaded model, or asked for.
@@ -93,7 +106,7 @@ pub struct Computing {
     pub flash_attention: bool,
     /// Bits of a number in the key-value cache; 0 where there is none.
     pub cache_bits: u32,
-    /// Layers on graphics processors. `None`: there are none in this build, or as many as fit.
+    /// Layers on graphics processors. `None`: there are none in this build, or all are.
     pub gpu_layers: Option<u32>,
 }
 

@@ -26,6 +26,7 @@ pub fn parts(worker: &Worker) -> MemoryParts {
         cache: memory.cache_per_token * u64::from(worker.cached_tokens()),
         cache_reserved: memory.cache_reserved,
         compute: memory.compute,
+        on_devices: memory.on_devices,
     }
 }
 

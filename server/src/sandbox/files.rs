@@ -40,6 +40,36 @@ const SYSTEM_FILES: &[&str] = &[
     "/dev/urandom",
 ];
 
+/// What drivers of graphics processors read to find them: which drivers there are, and which devices.
+const DRIVER_FOLDERS: &[&str] = &[
+    "/etc/vulkan",
+    "/usr/share/vulkan",
+    "/usr/local/share/vulkan",
+    "/usr/share/drirc.d",
+    "/usr/share/libdrm",
+    "/proc/driver",
+    "/sys/bus/pci",
+    "/sys/class/drm",
+    "/sys/class/kfd",
+    "/sys/dev/char",
+    "/sys/devices",
+    "/sys/module",
+];
+
+/// Where the devices themselves are. They are opened for writing and told what to do by `ioctl`.
+const DEVICES: &[&str] = &[
+    "/dev/dri",
+    "/dev/kfd",
+    "/dev/nvidia-caps",
+    "/dev/nvidia-modeset",
+    "/dev/nvidia-uvm",
+    "/dev/nvidia-uvm-tools",
+    "/dev/nvidiactl",
+];
+
+/// Most cards of NVIDIA's, each of which is a file of its own.
+const NVIDIA_CARDS: usize = 16;
+
 /// Written to by libraries that have nothing to say.
 const SINK: &str = "/dev/null";
 
@@ -50,6 +80,8 @@ pub struct Rights {
     pub read: Vec<PathBuf>,
     /// Files that exist, to write.
     pub write: Vec<PathBuf>,
+    /// Whether it computes on graphics processors: their devices are then opened, and what their drivers look for is read.
+    pub devices: bool,
 }
 
 impl Rights {
@@ -113,11 +145,27 @@ fn rules(rights: &Rights) -> Result<landlock::RestrictionStatus, landlock::Rules
         .cloned()
         .chain([PathBuf::from(SINK)])
         .map(|path| (path, write_file));
-    for (path, access) in folders.chain(files).chain(writable) {
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
+    let drivers = DRIVER_FOLDERS
+        .iter()
+        .map(|path| (PathBuf::from(path), read_folder))
+        .chain(devices().map(|path| (path, device)))
+        .filter(|_| rights.devices);
+    for (path, access) in folders.chain(files).chain(writable).chain(drivers) {
         // What is not there needs no rule. A missing model file is told by the engine, in its own words.
         if let Ok(opened) = PathFd::new(&path) {
+            // A file has no entries to list, and the kernel refuses rules that say it had.
+            let access = match path.is_dir() {
+                true => access,
+                false => access & AccessFs::from_file(BEST),
+            };
             ruleset = ruleset.add_rule(PathBeneath::new(opened, access))?;
         }
     }
     ruleset.restrict_self()
+}
+
+fn devices() -> impl Iterator<Item = PathBuf> {
+    let cards = (0..NVIDIA_CARDS).map(|card| PathBuf::from(format!("/dev/nvidia{card}")));
+    DEVICES.iter().map(PathBuf::from).chain(cards)
 }

@@ -30,7 +30,8 @@ pub enum Mode {
 /// What holds in a worker.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Enforced {
-    /// It opens the files of its model, system libraries and nothing else; it creates and runs none.
+    /// It opens the files of its model, system libraries and nothing else (graphics processors too, if it computes on them); it
+    /// creates and runs none.
     pub files: bool,
     /// It has no network, starts no process, traces and signals nobody.
     pub system_calls: bool,
@@ -110,7 +111,45 @@ mod tests {
     fn nothing_is_enforced_where_nothing_is_wanted() {
         let enforced = enter(Mode::Off, &Rights::default()).unwrap();
         assert_eq!(enforced, Enforced::default());
-        // This process could be locked in only once, for all tests; what holds in a worker is tested in one.
         assert!(std::fs::metadata("/etc/passwd").is_ok());
+    }
+
+    /// What still succeeds in a thread that has locked itself in; the test's others stay free. What a worker may not do is
+    /// tested in one.
+    #[derive(Debug, Eq, PartialEq)]
+    struct Succeeds {
+        finding_devices: bool,
+        other_files: bool,
+        network: bool,
+    }
+
+    fn tried(rights: Rights) -> (Enforced, Succeeds) {
+        let tries = move || {
+            let enforced = enter(Mode::BestEffort, &rights).unwrap();
+            let succeeds = Succeeds {
+                finding_devices: std::fs::read_dir("/sys/devices").is_ok(),
+                other_files: std::fs::read("/etc/passwd").is_ok(),
+                network: std::net::TcpListener::bind("127.0.0.1:0").is_ok(),
+            };
+            (enforced, succeeds)
+        };
+        std::thread::spawn(tries).join().unwrap()
+    }
+
+    #[test]
+    fn only_who_computes_on_devices_may_look_for_them() {
+        for devices in [false, true] {
+            let rights = Rights {
+                devices,
+                ..Rights::default()
+            };
+            let (enforced, succeeds) = tried(rights);
+            let expected = Succeeds {
+                finding_devices: devices || !enforced.files,
+                other_files: !enforced.files,
+                network: !enforced.system_calls && !enforced.files,
+            };
+            assert_eq!(succeeds, expected);
+        }
     }
 }

@@ -150,6 +150,7 @@ impl First {
             Self::Load(spec) => Rights {
                 read: spec.files(),
                 write: Vec::new(),
+                devices: spec.uses_devices(),
             },
             Self::Make(order) => order.rights(),
             Self::Try => Rights::default(),

@@ -115,6 +115,7 @@ impl Order {
         Rights {
             read,
             write: vec![self.output.clone()],
+            devices: false,
         }
     }
 

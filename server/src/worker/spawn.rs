@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::oneshot;
 
 use super::output;
+use crate::engine::gguf::KNOWS_GPUS;
 
 /// A process that has just been started, and the server's end of its socket.
 #[derive(Debug)]
@@ -41,6 +42,9 @@ pub enum Pages {
     /// Huge ones where possible: for weights that are read at every token (docs/decisions/0002-cpu-kernels.md).
     Huge,
 }
+
+/// Which graphics processors there are to be, in builds that know any: what users of llama.cpp and Ollama set.
+const DEVICE_VARIABLES: &[&str] = &["CUDA_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES"];
 
 /// Smallest weights that huge pages are asked for. Those of smaller ones are read in no time, and every buffer beside them
 /// would take megabytes for kilobytes.
@@ -102,11 +106,14 @@ fn spawn_here(pages: Pages) -> io::Result<Spawned> {
         None,
     )?;
     // The worker's end becomes its standard input: no descriptor number has to be agreed on, and every other
-    // descriptor of the server is closed on exec. Of the environment nothing is inherited.
+    // descriptor of the server is closed on exec. Of the environment nothing is inherited but which devices to compute on.
     let mut command = Command::new(executable()?);
     command.arg("worker").env_clear();
     // Or a failed assertion in llama.cpp has a debugger attached, for seconds, before the worker is seen to have died.
     command.env("GGML_NO_BACKTRACE", "1");
+    for name in DEVICE_VARIABLES.iter().filter(|_| KNOWS_GPUS) {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
     if pages == Pages::Huge {
         command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
     }

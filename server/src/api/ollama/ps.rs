@@ -31,7 +31,7 @@ struct Process {
     digest: String,
     details: DetailsRecord,
     expires_at: String,
-    /// Nothing is computed on a graphics card.
+    /// What of it lies on graphics processors; 0 in builds that know none.
     size_vram: u64,
     context_length: u32,
     /// Extension: what `size` is made of.
@@ -81,11 +81,11 @@ impl Process {
         Self {
             name: loaded.name.to_string(),
             model: loaded.name.to_string(),
-            size: loaded.size_bytes,
+            size: loaded.size_bytes + loaded.memory.on_devices,
             digest: loaded.model.id.hex(),
             details: DetailsRecord::loaded(&loaded.model.details),
             expires_at: time::expiry(loaded.expires_at, loaded.forever),
-            size_vram: 0,
+            size_vram: loaded.memory.on_devices,
             context_length: loaded.context,
             memory: Memory::of(loaded),
             computed_by: loaded.description.clone(),
@@ -106,7 +106,7 @@ impl Memory {
             cache_reserved: memory.cache_reserved,
             cache_tokens: loaded.cached_tokens,
             compute: memory.compute,
-            other: loaded.size_bytes.saturating_sub(known),
+            other: (loaded.size_bytes + memory.on_devices).saturating_sub(known),
         }
     }
 }

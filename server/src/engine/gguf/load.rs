@@ -275,11 +275,14 @@ pub(super) fn sequences<'model>(
 
 fn memory(model: &LlamaModel, context: &Context<'_>) -> Memory {
     let buffers = context.buffers();
+    let devices = context.breakdown().devices;
+    let cache = buffers.cache_bytes + devices.cache;
     Memory {
         weights: ffi::weights_bytes(model),
-        cache_reserved: buffers.cache_bytes,
-        cache_per_token: buffers.cache_bytes / u64::from(context.cells().max(1)),
-        compute: buffers.compute_bytes,
+        cache_reserved: cache,
+        cache_per_token: cache / u64::from(context.cells().max(1)),
+        compute: buffers.compute_bytes + devices.compute,
+        on_devices: devices.total(),
     }
 }
 
@@ -369,7 +372,7 @@ pub(super) fn description(backend: &LlamaBackend, weights: &Weights, facts: &Fac
     let Placement {
         map,
         repack,
-        gpu_layers,
+        gpu_layers: _,
     } = weights.placement;
     let Facts {
         threads, computing, ..
@@ -383,9 +386,9 @@ pub(super) fn description(backend: &LlamaBackend, weights: &Weights, facts: &Fac
         0 => String::new(),
         bits => format!("; {bits}-bit cache"),
     };
-    let gpu = match gpu_layers {
-        Some(layers) => format!("; {layers} layers for graphics processors"),
-        None => String::new(),
+    let gpu = match facts.memory.on_devices {
+        0 => String::new(),
+        bytes => format!("; {} MB on graphics processors", bytes / 1_000_000),
     };
     format!(
         "llama.cpp; weights {} and {}; {}; threads {threads}; flash attention {attention}{cache}{gpu}; {}",

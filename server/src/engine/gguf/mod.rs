@@ -64,7 +64,7 @@ pub struct Spec {
     pub cache_type: CacheType,
     /// Flash attention. `None`: only where the cache cannot do without.
     pub flash_attention: Option<bool>,
-    /// Layers that graphics processors compute, in builds that know any. `None`: as many as fit.
+    /// Layers that graphics processors compute, in builds that know any. `None`: all of them.
     pub gpu_layers: Option<u32>,
     /// How long the cache of ended jobs is kept when nobody asks for anything.
     pub cache_idle: Duration,

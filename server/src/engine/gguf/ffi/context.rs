@@ -9,6 +9,7 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use llama_cpp_sys_2 as sys;
 
+use super::breakdown::{self, Breakdown};
 use super::buffers::{self, Buffers};
 use super::raw;
 use super::threads::Threads;
@@ -120,6 +121,12 @@ impl<'model> Context<'model> {
     /// What it takes of the memory.
     pub(in crate::engine::gguf) fn buffers(&self) -> &Buffers {
         &self.buffers
+    }
+
+    /// Where llama.cpp says that its memory and that of the model lies.
+    pub(in crate::engine::gguf) fn breakdown(&self) -> Breakdown {
+        // SAFETY: the context is alive.
+        unsafe { breakdown::of(self.context.as_ptr()) }
     }
 
     /// Tokens that it can hold.

@@ -5,6 +5,7 @@
               `vocab_type` and `n_ctx_train` panic on odd models, and it encodes and decodes an image in one call only"
 )]
 
+mod breakdown;
 pub(super) mod buffers;
 pub(super) mod context;
 pub(super) mod projector;
@@ -30,7 +31,7 @@ pub(super) struct Placement {
     /// Rearrange weights at load for kernels that want them so (repacked or AMX tiles). Such weights are copies:
     /// together with `map` both they and the mapped originals are resident.
     pub(super) repack: bool,
-    /// Layers that graphics processors compute, where llama.cpp was compiled for any. `None`: as many as fit.
+    /// Layers that graphics processors compute, where llama.cpp was compiled for any. `None`: all of them.
     pub(super) gpu_layers: Option<u32>,
 }
 

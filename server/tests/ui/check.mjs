@@ -22,6 +22,8 @@ if (!chaski) {
 }
 
 const STARTUP_MS = 30_000, ANSWER_MS = 60_000;
+/** How long the live view is fed before its picture is taken. */
+const SHOWN_MS = 90_000;
 const HOSTILE = "<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>";
 const problems = [];
 const problem = (text) => problems.push(text);
@@ -125,6 +127,8 @@ async function chat(page) {
   expect(/Paris/.test(answer ?? ""), `the answer is ${JSON.stringify(answer)}`);
   const figures = (await texts(page, "#chat-figures div")).join(" ");
   expect(/tokens\/s\s*[\d.,]+/.test(figures) && /first token\s*[\d.]+ m?s/.test(figures), `the figures are ${figures}`);
+  const [first, whole] = ["first token", "in all"].map((name) => milliseconds(figures, name));
+  expect(first <= whole, `the first token came after ${first} ms, all of them after ${whole} ms`);
   await said(page, HOSTILE);
   expect((await texts(page, ".message.user .text")).at(-1) === HOSTILE, "markup is not shown as it was typed");
   expect(!(await page.$(".log img, .log script")), "markup became a part of the page");
@@ -146,6 +150,12 @@ async function chat(page) {
   await page.click("#chat-think");
   await said(page, "Why is the sky blue?");
   expect((await texts(page, ".message details:not([hidden])")).length === 1, "thoughts are not told apart");
+}
+
+/** A figure of the chat that is a time; NaN if it is not there. */
+function milliseconds(figures, name) {
+  const [, value, unit] = new RegExp(`${name}\\s*([\\d.]+) (m?s)`).exec(figures) ?? [];
+  return Number(value) * (unit === "s" ? 1000 : 1);
 }
 
 async function embed(page) {
@@ -205,6 +215,8 @@ async function keyboard(page) {
   await page.keyboard.press("ArrowRight");
   const chosen = await page.evaluate(() => document.activeElement.id);
   expect(chosen === "tab-chat", `from the last tab the arrow leads to ${chosen}`);
+  const heights = await page.$$eval("#chat-settings :is(select, input[type=number], button)", (nodes) => nodes.map((node) => node.offsetHeight));
+  expect(new Set(heights).size === 1, `the settings of the chat are ${heights} pixels high`);
   for (const tab of ["chat", "embed", "classify", "live"]) {
     await select(page, tab);
     for (const text of await page.evaluate(accessibility)) problem(`${tab}: ${text}`);
@@ -272,6 +284,11 @@ function layout() {
       const high = Math.min(box.bottom, other.box.bottom) - Math.max(box.top, other.box.top);
       if (wide > 4 && high > 5) found.push(`"${text}" lies over "${other.said}"`);
     }
+    for (const point of document.querySelectorAll("#embed-map circle")) {
+      const at = point.getBoundingClientRect();
+      const wide = Math.min(box.right, at.right) - Math.max(box.left, at.left), high = Math.min(box.bottom, at.bottom) - Math.max(box.top, at.top);
+      if (wide > 2 && high > 5) found.push(`a point lies over "${text}"`);
+    }
   });
   return found;
 }
@@ -324,13 +341,36 @@ function contrast() {
   return [...found];
 }
 
+/** Requests of all kinds, one after another, until it is told to stop. */
+function traffic() {
+  const asked = [
+    ["api/chat", { model: "tiny", messages: [{ role: "user", content: "Why is the sky blue?" }], think: false, options: { temperature: 0 } }],
+    ["api/generate", { model: "tiny", prompt: "What is the capital of France?", think: false, options: { temperature: 0 } }],
+    ["api/embed", { model: "tiny-embed", input: ["a small boat on the lake", "the train is late"] }],
+    ["classify", { model: "tiny-classify", input: "This product exceeded my expectations!" }],
+  ];
+  let isWanted = true;
+  const going = (async () => {
+    for (let index = 0; isWanted; index++) {
+      const [path, body] = asked[index % asked.length];
+      await (await fetch(`${origin}/${path}`, { method: "POST", body: JSON.stringify(body) })).text();
+      // Busier and calmer in turns, so that there is something to see.
+      await new Promise((done) => setTimeout(done, 60 + 50 * Math.sin(Date.now() / 6000)));
+    }
+  })();
+  return () => { isWanted = false; return going; };
+}
+
 async function shoot(page) {
   mkdirSync(options.shots, { recursive: true });
+  await select(page, "live");
+  const stop = traffic();
+  await new Promise((done) => setTimeout(done, SHOWN_MS));
   for (const theme of ["light", "dark"]) {
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
-    for (const [name, width, height] of [["desktop", 1280, 860], ["phone", 390, 844]]) {
-      await page.setViewport({ width, height });
-      for (const tab of ["chat", "embed", "classify", "live"]) {
+    for (const [name, width, heights] of [["desktop", 1280, [700, 1040, 700, 920]], ["phone", 390, [844, 844, 844, 844]]]) {
+      for (const [index, tab] of ["chat", "embed", "classify", "live"].entries()) {
+        await page.setViewport({ width, height: heights[index] });
         await select(page, tab);
         await page.evaluate(() => scrollTo(0, 0));
         await page.screenshot({ path: join(options.shots, `${tab}-${name}-${theme}.png`) });
@@ -338,4 +378,5 @@ async function shoot(page) {
     }
   }
   await page.emulateMediaFeatures([]);
+  await stop();
 }

@@ -130,11 +130,11 @@ function formatted(text) {
   });
 }
 
-/** Times an answer: as it comes by its pieces, in the end by the server's own count. */
+/** Times an answer as it is seen here; how fast it was written is in the end told by the server's own count. */
 class Clock {
   constructor() {
     this.asked = performance.now();
-    this.first = this.last = null;
+    this.first = this.last = this.ended = null;
     this.pieces = 0;
     this.final = null;
   }
@@ -147,6 +147,7 @@ class Clock {
 
   finish(record) {
     this.final = record;
+    this.ended = performance.now();
   }
 
   show() {
@@ -160,7 +161,7 @@ class Clock {
     ];
     if (final) {
       figures.push(["prompt tokens", figure(final.prompt_eval_count)]);
-      figures.push(["in all", duration(final.total_duration / 1e9)]);
+      figures.push(["in all", duration((this.ended - this.asked) / 1000)]);
       if (final.done_reason === "length") figures.push(["ended", "at the limit"]);
     }
     byId("chat-figures").replaceChildren(...figures.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));

@@ -11,7 +11,7 @@ const EXAMPLES = [
 /** More than fit a map, and few enough to be compared in the page. */
 const MOST_TEXTS = 200;
 const WIDTH = 520, HEIGHT = 340, MARGIN = 24;
-const LABEL_LETTERS = 26;
+const LABEL_LETTERS = 34;
 
 export function start() {
   byId("embed-texts").value = EXAMPLES.join("\n");
@@ -83,24 +83,23 @@ function map(texts, points, query) {
     return (value) => from + ((value - low) / span) * (to - from);
   };
   const x = scale(0, MARGIN, WIDTH - MARGIN), y = scale(1, HEIGHT - MARGIN, MARGIN);
-  const labels = new Labels();
+  const labels = new Labels(points.map(([across, up]) => [x(across), y(up)]));
   const marks = texts.map((text, index) => {
     const [left, top] = [x(points[index][0]), y(points[index][1])];
-    const mark = drawing("g", index === query ? { class: "query" } : {}, drawing("title", {}, text), drawing("circle", { cx: left, cy: top, r: index === query ? 7 : 5 }));
+    const radius = index === query ? 7 : 5;
+    const mark = drawing("g", index === query ? { class: "query" } : {}, drawing("title", {}, text), drawing("circle", { cx: left, cy: top, r: radius }));
     const short = text.length > LABEL_LETTERS ? `${text.slice(0, LABEL_LETTERS - 1)}…` : text;
-    // On the side that has room.
-    const isRight = left > WIDTH / 2;
-    const place = labels.free(left + (isRight ? -9 : 9), top + 4, labels.width(short, index === query), isRight);
-    if (place) mark.append(drawing("text", { x: place.x, y: place.y, "text-anchor": isRight ? "end" : "start" }, short));
+    const place = labels.free(left, top + 4, radius + 5, labels.width(short, index === query));
+    if (place) mark.append(drawing("text", { x: place.x, y: place.y, "text-anchor": place.isLeft ? "end" : "start" }, short));
     return mark;
   });
   return drawing("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `Map of ${texts.length} texts; the list above says the same in numbers` }, ...marks);
 }
 
-/** Keeps labels from lying over each other: one that finds no free place is left to its title. */
+/** Keeps labels from lying over each other and over points: one that finds no free place is left to its title. */
 class Labels {
-  constructor() {
-    this.taken = [];
+  constructor(points) {
+    this.taken = points.map(([x, y]) => ({ left: x - 5, top: y - 5, right: x + 5, bottom: y + 5 }));
     this.pen = document.createElement("canvas").getContext("2d");
     this.family = getComputedStyle(document.body).fontFamily;
   }
@@ -111,14 +110,17 @@ class Labels {
     return this.pen.measureText(text).width;
   }
 
-  free(x, y, width, isRight) {
-    for (const shift of [0, 13, -13, 26, -26]) {
-      const box = { left: isRight ? x - width : x, top: y + shift - 11, right: isRight ? x : x + width, bottom: y + shift + 2 };
+  /** Beside a point, `away` from it: first on the side that has more room. */
+  free(point, y, away, width) {
+    const sides = point > WIDTH / 2 ? [true, false] : [false, true];
+    for (const [shift, isLeft] of [0, 13, -13, 26, -26].flatMap((shift) => sides.map((side) => [shift, side]))) {
+      const x = isLeft ? point - away : point + away;
+      const box = { left: isLeft ? x - width : x, top: y + shift - 11, right: isLeft ? x : x + width, bottom: y + shift + 2 };
       const inside = box.left >= 0 && box.right <= WIDTH && box.top >= 0 && box.bottom <= HEIGHT;
       const apart = this.taken.every((other) => box.left > other.right || box.right < other.left || box.top > other.bottom || box.bottom < other.top);
       if (inside && apart) {
         this.taken.push(box);
-        return { x, y: y + shift };
+        return { x, y: y + shift, isLeft };
       }
     }
     return null;

@@ -6,7 +6,7 @@ import { buckets, growth, parse, quantile, sum } from "./prometheus.js";
 
 const EVERY_MS = 2000;
 /** Rates and quantiles are those of the last so many readings; drawings go further back. */
-const WINDOW = 5, KEPT = 90;
+const WINDOW = 5, KEPT = 60;
 const WORKERS = "llm_worker_proportional_memory_bytes", SERVER = "process_proportional_memory_bytes";
 
 const readings = [];
@@ -97,7 +97,9 @@ function models(loaded) {
 function leaves(expires) {
   const seconds = (Date.parse(expires) - Date.now()) / 1000;
   if (!Number.isFinite(seconds) || seconds > 10 * 365 * 86400) return "never";
-  return seconds > 0 ? `in ${duration(seconds)}` : "soon";
+  // A time long ago is that of a model at work.
+  if (seconds <= 0) return "when idle";
+  return `in ${duration(seconds < 120 ? Math.ceil(seconds) : Math.round(seconds / 60) * 60)}`;
 }
 
 function latency() {
